@@ -1,0 +1,1 @@
+"""The shell around the numeric core: streams, checkpoints, metrics and the command line."""
