@@ -1,0 +1,97 @@
+"""What one model is made of. Every series of a bank has the same specification.
+
+A default is one for all data, and each has its reason beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+
+HORIZON_MAX = 512
+FEATURES_MAX = 256
+TARGETS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Specification:
+    """The make of the models of a bank.
+
+    Attributes:
+        targets: names of the targets of a series; each is forecast by a model of its own.
+        features: names of the exogenous features.
+        horizons: how many rows ahead to forecast, ascending.
+        experts: names in `models.experts.EXPERTS`, in the order of the weights that are published.
+        joint: let the model of one target see the other targets' increments as features.
+        cell: name in `models.cells.CELLS` of the recurrent expert's cell.
+        units: the recurrent expert's units.
+        lags: increments that the linear and the recurrent expert see.
+        season_max: the longest season, in rows, that the seasonal expert can hold.
+        learning_rate: step size of the recurrent weights (Adam).
+        clip_norm: largest gradient norm that the optimizer sees.
+        interval_level: nominal coverage of the published interval.
+        drift_detector: name in `models.drift.DETECTORS`.
+        seed: of the recurrent weights. Each series starts from the same draw, so that its results
+            do not depend on which series came before it.
+    """
+
+    targets: tuple[str, ...] = ("value",)
+    features: tuple[str, ...] = ()
+    horizons: tuple[int, ...] = (1,)
+    experts: tuple[str, ...] = ("last_value", "seasonal", "linear", "recurrent")
+    joint: bool = False
+    cell: str = "rtu"
+    units: int = 16
+    lags: int = 48
+    season_max: int = 336
+    learning_rate: float = 0.003
+    clip_norm: float = 1.0
+    interval_level: float = 0.9
+    drift_detector: str = "page_hinkley"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, with a message that says what to change."""
+        if not 1 <= len(self.targets) <= TARGETS_MAX or len(set(self.targets)) != len(self.targets):
+            raise ValueError(f"targets: 1 to {TARGETS_MAX} different names are needed, not {self.targets}")
+        if len(self.features) > FEATURES_MAX or len(set(self.features)) != len(self.features):
+            raise ValueError(f"features: at most {FEATURES_MAX} different names, not {self.features}")
+        if not self.horizons or list(self.horizons) != sorted(set(self.horizons)):
+            raise ValueError(f"horizons: different whole numbers in ascending order, not {self.horizons}")
+        if not (1 <= self.horizons[0] and self.horizons[-1] <= HORIZON_MAX):
+            raise ValueError(f"horizons: from 1 to {HORIZON_MAX} rows, not {self.horizons}")
+        if not self.experts or len(set(self.experts)) != len(self.experts):
+            raise ValueError(f"experts: different names, at least one, not {self.experts}")
+        for name, low, high in (
+            ("units", 1, 512),
+            ("lags", 1, 512),
+            ("season_max", 2, 4096),
+            ("learning_rate", 0.0, 1.0),
+            ("clip_norm", 1e-6, 1e6),
+            ("interval_level", 0.5, 0.999),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name}: between {low} and {high}, not {value}")
+
+    def version(self) -> str:
+        """Return a short name of this make: equal for equal specifications of one code version."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+PROFILES: dict[str, dict[str, object]] = {
+    # One linear expert and the two naive ones: no recurrence, for the highest rates.
+    "fast": {"experts": ("last_value", "seasonal", "linear"), "lags": 16},
+    "balanced": {"units": 8, "lags": 24},
+    # The default: the figures in the documentation are this profile's.
+    "accurate": {},
+}
+
+
+def from_profile(profile: str, **changes: object) -> Specification:
+    """Return the specification of a profile with some fields changed."""
+    if profile not in PROFILES:
+        raise ValueError(f"profile: one of {', '.join(PROFILES)}, not {profile!r}")
+    return replace(Specification(), **(PROFILES[profile] | changes))  # type: ignore[arg-type]

@@ -1,0 +1,173 @@
+"""What the shell's parts are to each other: the values that pass between them and the ports they meet at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from models.bank import StepResult
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A raw record of the events topic, as it came from the broker."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int = 0
+
+
+class Reason(StrEnum):
+    """Why a record was rejected. A closed set: it is a metric label and part of the dead letter."""
+
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    TOO_DEEP = "too_deep"
+    NOT_JSON = "not_json"
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_FIELD = "missing_field"
+    UNKNOWN_FIELD = "unknown_field"
+    WRONG_TYPE = "wrong_type"
+    NOT_FINITE = "not_finite"
+    OUT_OF_RANGE = "out_of_range"
+    BAD_TIME = "bad_time"
+    BAD_SERIES = "bad_series"
+    LATE = "late"
+    SERIES_LIMIT = "series_limit"
+
+
+class Outcome(StrEnum):
+    """What became of a consumed record; each record has just one."""
+
+    LEARNED = "learned"
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A valid event. `time` is in seconds since the epoch, `time_text` as the producer wrote it."""
+
+    partition: int
+    offset: int
+    series: str
+    time: float
+    time_text: str
+    values: tuple[float, ...]
+    features: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that cannot be learned from, with the reason and a sentence for people."""
+
+    record: Record
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to be published: a prediction or a dead letter."""
+
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a batch of records of one partition, in the order in which it happened."""
+
+    predictions: list[Message] = field(default_factory=list)
+    dead_letters: list[Message] = field(default_factory=list)
+    results: list[StepResult] = field(default_factory=list)
+    outcomes: Mapping[Outcome, int] = field(default_factory=dict)
+    reasons: Mapping[Reason, int] = field(default_factory=dict)
+    replayed: int = 0
+    """Records at or before their series' last applied offset: learned before a restart, skipped now.
+    They are in no other count."""
+    event_time_last: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesCheckpoint:
+    """A series as of its last applied event. `state` is what `models.snapshot` wrote."""
+
+    series: str
+    last_offset: int
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionCheckpoint:
+    """A partition as it was saved.
+
+    Every event before `next_offset` is in the series' states; a series whose save was cut off may be
+    ahead of it, and skips what it has by its own `last_offset`.
+    """
+
+    next_offset: int
+    series: Mapping[str, SeriesCheckpoint]
+    notes: tuple[str, ...] = ()
+    """What recovery found on the way, such as a damaged record and what was used in its place."""
+
+
+class CheckpointError(Exception):
+    """No usable checkpoint, and going on would lose learned state. Says what to do."""
+
+
+class CheckpointStore(Protocol):
+    """Keeps checkpoints of partitions. Keeps at least two generations of each series."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def load(self, partition: int) -> PartitionCheckpoint | None:
+        """Return the newest whole checkpoint, or None if there never was one.
+
+        A damaged record is detected by its checksum and the generation before it is used; then
+        `next_offset` is as early as that generation needs.
+
+        Raises:
+            CheckpointError: there is a checkpoint and none of its generations is whole.
+        """
+        ...
+
+    async def save(self, partition: int, series: Sequence[SeriesCheckpoint], next_offset: int) -> int:
+        """Save the series, then the watermark; durable on return. Returns the bytes written."""
+        ...
+
+    async def reset(self, partition: int) -> None:
+        """Forget the partition's checkpoint."""
+        ...
+
+
+class Publisher(Protocol):
+    """Publishes a batch of messages to a topic and returns when all are acknowledged by the broker."""
+
+    async def publish(self, topic: str, messages: Sequence[Message]) -> None: ...
+
+
+class Observer(Protocol):
+    """Is told what happens; turns it into metrics. Must be cheap and must not raise."""
+
+    def applied(self, partition: int, applied: Applied, seconds: float) -> None: ...
+
+    def checkpoint_saved(self, partition: int, seconds: float, size_bytes: int) -> None: ...
+
+    def checkpoint_failed(self, reason: str) -> None: ...
+
+    def restored(self, partition: int, source: str, series: int, next_offset: int) -> None: ...
+
+    def rebalanced(self, partitions: Sequence[int]) -> None: ...
+
+    def lag(self, partition: int, messages: int) -> None: ...
+
+    def series(self, count: int) -> None: ...
