@@ -91,7 +91,9 @@ class Applied:
     reasons: Mapping[Reason, int] = field(default_factory=dict)
     replayed: int = 0
     """Records at or before their series' last applied offset: learned before a restart, skipped now.
-    They are in no other count."""
+    They are in no other count but `consumed`."""
+    consumed: int = 0
+    """Records handed in; learned + rejected + duplicate + replayed, or one was lost on the way."""
     event_time_last: float | None = None
 
 

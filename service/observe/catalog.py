@@ -1,0 +1,118 @@
+"""The list of the worker's metrics: their names, kinds, labels and what they say.
+
+What is not in `METRICS` cannot be written, and a test compares dashboards, alerts and documents with it.
+A label's values come from a closed set, so /metrics keeps its size whatever is in the topic. A series id
+is never a label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+WINDOWS = (1_000, 100_000)
+"""Spans of the moving means, in forecasts whose label has arrived: what is now, and what is usual."""
+RESTORE_SOURCES = ("checkpoint", "none", "other")
+CHECKPOINT_FAILURES = ("store", "timeout", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric as it is queried: its name without `onward_`, and for a histogram without `_bucket`."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """The name in a query."""
+        return f"onward_{self.name}"
+
+
+METRICS = (
+    Metric(
+        "events_consumed_total",
+        "counter",
+        "Records taken in; learned + rejected + duplicate, or one was lost.",
+    ),
+    Metric(
+        "events_total",
+        "counter",
+        "Records by what became of them: learned, rejected, duplicate.",
+        ("outcome",),
+    ),
+    Metric("dead_letters_total", "counter", "Records sent to the dead-letter topic, by reason.", ("reason",)),
+    Metric(
+        "duplicates_skipped_total", "counter", "Records skipped because the same event was learned before."
+    ),
+    Metric(
+        "replayed_events_total",
+        "counter",
+        "Records read again after a restart and already learned before it.",
+    ),
+    Metric("predictions_total", "counter", "Prediction messages made, one for each learned event."),
+    Metric(
+        "last_event_timestamp_seconds", "gauge", "Event time of the partition's newest event.", ("partition",)
+    ),
+    Metric(
+        "consumer_lag_messages", "gauge", "Records of the partition that wait to be read.", ("partition",)
+    ),
+    Metric("step_duration_seconds", "histogram", "Time to decode, learn and predict one batch of records."),
+    Metric(
+        "event_lag_seconds", "histogram", "Time from a batch's newest event time to its having been learned."
+    ),
+    Metric("prequential_error", "gauge", "Mean absolute error of forecasts, in units of scale.", ("window",)),
+    Metric("baseline_error", "gauge", "The same error of a naive forecast.", ("baseline", "window")),
+    Metric("skill_ratio", "gauge", "1 - error / smallest naive error; not below -1.", ("window",)),
+    Metric("expert_weight", "gauge", "Mean weight of an expert in the forecast.", ("expert",)),
+    Metric(
+        "interval_coverage_ratio",
+        "gauge",
+        "Share of labels inside the interval; the level is the aim.",
+        ("level",),
+    ),
+    Metric(
+        "drift_statistic",
+        "gauge",
+        "Largest drift statistic of recent rows; 1 is the threshold.",
+        ("detector",),
+    ),
+    Metric("drift_events_total", "counter", "Drifts signalled.", ("detector", "level")),
+    Metric("gradient_norm", "histogram", "Gradient norm of each update, before clipping."),
+    Metric("updates_total", "counter", "Updates of the recurrent weights."),
+    Metric("gradient_clipped_total", "counter", "Updates whose gradient was clipped."),
+    Metric(
+        "influence_norm", "gauge", "Norm of the influence matrix over recent rows: p50, p99, max.", ("stat",)
+    ),
+    Metric(
+        "jacobian_spectral_radius", "gauge", "Spectral radius of the state Jacobian, recent rows.", ("stat",)
+    ),
+    Metric("saturated_unit_ratio", "gauge", "Mean share of saturated units over recent rows."),
+    Metric(
+        "nonfinite_total",
+        "counter",
+        "NaN or infinite values met, by where; all but event: a bug.",
+        ("where",),
+    ),
+    Metric(
+        "guard_actions_total", "counter", "Times that a guard acted on an event or an update.", ("action",)
+    ),
+    Metric("series", "gauge", "Series held in memory."),
+    Metric(
+        "checkpoint_last_success_timestamp_seconds", "gauge", "When a checkpoint was last saved; 0 before it."
+    ),
+    Metric("checkpoint_duration_seconds", "histogram", "Time to save a checkpoint of a partition."),
+    Metric("checkpoint_size_bytes", "gauge", "Bytes written by the last checkpoint."),
+    Metric("checkpoint_failures_total", "counter", "Checkpoints that could not be saved.", ("reason",)),
+    Metric("restore_total", "counter", "Partitions restored, by what from.", ("source",)),
+    Metric("rebalances_total", "counter", "Assignments of partitions by the consumer group."),
+    Metric("build_info", "gauge", "1; the labels say what is running.", ("version", "python", "numpy")),
+    Metric(
+        "config_info",
+        "gauge",
+        "1; the labels say what each model is.",
+        ("model_version", "cell", "units", "horizons"),
+    ),
+)

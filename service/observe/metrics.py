@@ -1,0 +1,277 @@
+"""The worker's metrics for Prometheus. The only file that imports prometheus_client.
+
+Rules:
+
+- What there is stands in `service.observe.catalog`. What has a closed set of labels starts at 0, so that
+  a dashboard is never empty.
+- Errors are absolute and in units of the series' own scale (`StepResult.scale`, its usual change from
+  one row to the next), so that they can be averaged over series and workers.
+- A scrape sees whole batches only, so consumed = learned + rejected + duplicate holds in each.
+- A batch costs a fixed number of numpy calls, however many rows and rounds it has.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from models.bank import StepResult
+from models.specification import Specification
+from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, RESTORE_SOURCES, WINDOWS, Metric
+from service.observe.figures import Array, Buckets, MovingMean, Recent, add_counts, closed
+from service.ports import Applied, Outcome, Reason
+
+NAIVE = ("last_value", "seasonal")
+"""The experts that learn nothing: what a forecast has to beat."""
+SKILL_MIN = -1.0
+"""Skill ends here, at twice the naive error, or one constant series would hide all others."""
+_STEP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LAG_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86400.0)
+_NORM_BUCKETS = (0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+_STATS: tuple[tuple[str, float], ...] = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+_Samples = dict[tuple[str, ...], float]
+
+
+@final
+class Metrics(Collector):
+    """Turns what happens into metrics: `service.ports.Observer` in front, Prometheus' text behind.
+
+    Told by the learner's thread, read by the thread of the HTTP server; a lock keeps them apart.
+
+    >>> metrics = Metrics(Specification(), registry=CollectorRegistry())
+    >>> metrics.series(3)
+    >>> b"onward_series 3.0" in metrics.exposition()
+    True
+    """
+
+    def __init__(
+        self,
+        specification: Specification,
+        *,
+        registry: CollectorRegistry,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._naive = {name: i for i, name in enumerate(specification.experts) if name in NAIVE}
+        self._experts = specification.experts
+        self._level = f"{specification.interval_level:g}"
+        self._detector = specification.drift_detector
+
+        self._samples: dict[str, _Samples] = {
+            metric.name: {} if metric.labels else {(): 0.0}
+            for metric in METRICS
+            if metric.kind != "histogram"
+        }
+        self._samples |= {
+            "events_total": closed(Outcome),
+            "dead_letters_total": closed(Reason),
+            "drift_events_total": {(self._detector, "drift"): 0.0},
+            "nonfinite_total": closed(("event", "prediction", "error", "gradient", "influence")),
+            "guard_actions_total": closed(("reject", "clip", "skip")),
+            "checkpoint_failures_total": closed(CHECKPOINT_FAILURES),
+            "restore_total": closed(RESTORE_SOURCES),
+            "build_info": {(version("onward"), platform.python_version(), np.__version__): 1.0},
+            "config_info": {_describe(specification): 1.0},
+        }
+        self._buckets = {
+            "step_duration_seconds": Buckets(_STEP_BUCKETS),
+            "event_lag_seconds": Buckets(_LAG_BUCKETS),
+            "gradient_norm": Buckets(_NORM_BUCKETS),
+            "checkpoint_duration_seconds": Buckets(_STEP_BUCKETS),
+        }
+        # Columns: the mixture's error, then each expert's.
+        self._errors = {window: MovingMean(window, 1 + len(self._experts)) for window in WINDOWS}
+        self._coverage = MovingMean(WINDOWS[0], 1)
+        self._weights = MovingMean(WINDOWS[0], len(self._experts))
+        self._recent = {
+            name: Recent()
+            for name in ("influence_norm", "spectral_radius", "saturated_ratio", "drift_statistic")
+        }
+        registry.register(self)
+        ProcessCollector(registry=registry)
+
+    # What happens ------------------------------------------------------------------------------
+
+    def applied(self, partition: int, applied: Applied, seconds: float) -> None:
+        """Count a batch of records of a partition that took so long."""
+        with self._lock:
+            self._add("events_consumed_total", applied.consumed - applied.replayed)
+            self._add("replayed_events_total", applied.replayed)
+            self._add("duplicates_skipped_total", applied.outcomes.get(Outcome.DUPLICATE, 0))
+            self._add("predictions_total", len(applied.predictions))
+            add_counts(self._samples["events_total"], applied.outcomes)
+            add_counts(self._samples["dead_letters_total"], applied.reasons)
+            not_finite = applied.reasons.get(Reason.NOT_FINITE, 0)
+            self._add("nonfinite_total", not_finite, "event")
+            self._add(
+                "guard_actions_total", not_finite + applied.reasons.get(Reason.OUT_OF_RANGE, 0), "reject"
+            )
+            self._buckets["step_duration_seconds"].observe(np.array([seconds]))
+            if applied.event_time_last is not None:
+                self._samples["last_event_timestamp_seconds"][(str(partition),)] = applied.event_time_last
+                self._buckets["event_lag_seconds"].observe(
+                    np.array([self._clock() - applied.event_time_last])
+                )
+            if applied.results:
+                self._stepped(applied.results)
+
+    def checkpoint_saved(self, partition: int, seconds: float, size_bytes: int) -> None:  # noqa: ARG002
+        """Count a checkpoint that is durable."""
+        with self._lock:
+            self._set("checkpoint_last_success_timestamp_seconds", self._clock())
+            self._set("checkpoint_size_bytes", size_bytes)
+            self._buckets["checkpoint_duration_seconds"].observe(np.array([seconds]))
+
+    def checkpoint_failed(self, reason: str) -> None:
+        """Count a checkpoint that could not be saved."""
+        with self._lock:
+            self._add("checkpoint_failures_total", 1, reason if reason in CHECKPOINT_FAILURES else "other")
+
+    def restored(self, partition: int, source: str, series: int, next_offset: int) -> None:  # noqa: ARG002
+        """Count a partition whose learners stand where they stood before."""
+        with self._lock:
+            self._add("restore_total", 1, source if source in RESTORE_SOURCES else "other")
+
+    def rebalanced(self, partitions: Sequence[int]) -> None:
+        """Keep the figures of the partitions that are now this worker's, and drop those of others."""
+        with self._lock:
+            self._add("rebalances_total", 1)
+            mine = [(str(partition),) for partition in partitions]
+            lags, times = (
+                self._samples["consumer_lag_messages"],
+                self._samples["last_event_timestamp_seconds"],
+            )
+            self._samples["consumer_lag_messages"] = {key: lags.get(key, 0.0) for key in mine}
+            self._samples["last_event_timestamp_seconds"] = {key: times[key] for key in mine if key in times}
+
+    def lag(self, partition: int, messages: int) -> None:
+        """Set how many records of a partition wait."""
+        with self._lock:
+            self._samples["consumer_lag_messages"][(str(partition),)] = messages
+
+    def series(self, count: int) -> None:
+        """Set how many series are in memory."""
+        with self._lock:
+            self._set("series", count)
+
+    # The figures of the core ---------------------------------------------------------------------
+
+    def _stepped(self, results: Sequence[StepResult]) -> None:
+        """Take in what the core said of a batch, all its rounds joined into one column a figure."""
+
+        def joined(name: str) -> npt.NDArray[Any]:
+            return np.concatenate([getattr(result, name) for result in results])
+
+        settled, norm = joined("settled"), joined("gradient_norm")
+        updated, clipped, skipped = joined("updated"), joined("clipped"), joined("skipped")
+        tried = (updated | skipped) & np.isfinite(norm)
+        self._buckets["gradient_norm"].observe(norm[tried])
+        self._add("updates_total", int(updated.sum()))
+        self._add("gradient_clipped_total", int(clipped.sum()))
+        self._add("guard_actions_total", int(clipped.sum()), "clip")
+        self._add("guard_actions_total", int(skipped.sum()), "skip")
+        self._add("drift_events_total", int(joined("drift").sum()), self._detector, "drift")
+        self._add("nonfinite_total", int(norm.size - np.isfinite(norm).sum()), "gradient")
+
+        scale = joined("scale")[:, :, None]
+        with np.errstate(all="ignore"):  # What comes out non-finite is counted below, not warned of.
+            mixture = np.abs(joined("error") / scale)[settled]
+            experts = np.abs(joined("expert_errors") / scale[..., None])[settled]
+        errors = self._finite_rows(np.column_stack((mixture, experts)), "error")
+        for moving in self._errors.values():
+            moving.add(errors)
+        self._coverage.add(joined("covered")[settled][:, None].astype(np.float64))
+        self._weights.add(joined("weights").reshape(-1, len(self._experts)))
+        self._finite_rows(joined("prediction").reshape(-1, 1), "prediction")
+        for name, recent in self._recent.items():
+            where = "error" if name == "drift_statistic" else "influence"
+            recent.add(self._finite_rows(joined(name).reshape(-1, 1), where)[:, 0])
+
+    def _finite_rows(self, rows: Array, where: str) -> Array:
+        """Return the rows that are finite, and count those that are not."""
+        finite = np.isfinite(rows).all(axis=1)
+        self._add("nonfinite_total", len(rows) - int(finite.sum()), where)
+        return rows[finite]
+
+    def _add(self, name: str, more: float, *labels: str) -> None:
+        self._samples[name][labels] += more
+
+    def _set(self, name: str, value: float) -> None:
+        self._samples[name][()] = value
+
+    def _summarise(self) -> None:
+        """Bring the gauges that are computed at a scrape up to date."""
+        for window, moving in self._errors.items():
+            error, *of_experts = moving.means().tolist()
+            naive = {name: of_experts[i] for name, i in self._naive.items()}
+            self._samples["prequential_error"][(str(window),)] = error
+            self._samples["baseline_error"] |= {(name, str(window)): value for name, value in naive.items()}
+            if naive:
+                self._samples["skill_ratio"][(str(window),)] = skill(error, min(naive.values()))
+        weights = self._weights.means().tolist()
+        self._samples["expert_weight"] = {(name,): w for name, w in zip(self._experts, weights, strict=True)}
+        self._samples["interval_coverage_ratio"] = {(self._level,): float(self._coverage.means()[0])}
+        self._samples["drift_statistic"] = {(self._detector,): self._recent["drift_statistic"].maximum()}
+        self._set("saturated_unit_ratio", self._recent["saturated_ratio"].mean())
+        for name, figure in (
+            ("influence_norm", "influence_norm"),
+            ("jacobian_spectral_radius", "spectral_radius"),
+        ):
+            self._samples[name] = {(stat,): self._recent[figure].quantile(q) for stat, q in _STATS}
+
+    # What Prometheus reads -------------------------------------------------------------------------
+
+    def collect(self) -> Iterator[Family]:
+        """Yield every metric of `METRICS`, for the registry."""
+        with self._lock:
+            self._summarise()
+            return iter([self._family(metric) for metric in METRICS])
+
+    def _family(self, metric: Metric) -> Family:
+        if metric.kind == "histogram":
+            buckets = self._buckets[metric.name]
+            histogram = HistogramMetricFamily(metric.full_name, metric.help)
+            histogram.add_metric([], buckets.cumulative(), buckets.total)
+            return histogram
+        make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+        family = make(metric.full_name, metric.help, labels=metric.labels)
+        for labels, value in self._samples[metric.name].items():
+            family.add_metric(labels, value)
+        return family
+
+    def exposition(self) -> bytes:
+        """Return everything in the registry as Prometheus' text."""
+        return generate_latest(self._registry)
+
+    content_type = CONTENT_TYPE_PLAIN_0_0_4
+
+
+def skill(error: float, naive: float) -> float:
+    """Return 1 - error / naive: the share of the naive error that is saved; 0 is no better than it.
+
+    >>> skill(0.75, 1.0), skill(0.0, 0.0), skill(5.0, 1.0)
+    (0.25, 0.0, -1.0)
+    """
+    if not (math.isfinite(error) and math.isfinite(naive)) or error == naive:
+        return 0.0
+    return max(SKILL_MIN, 1.0 - error / naive) if naive else SKILL_MIN
+
+
+def _describe(specification: Specification) -> tuple[str, ...]:
+    horizons = ",".join(str(horizon) for horizon in specification.horizons)
+    return specification.version(), specification.cell, str(specification.units), horizons
