@@ -45,7 +45,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in PURPOSES:
         return _fail(f"usage: environment.py {'|'.join(PURPOSES)}")
     if sys.version_info < OLDEST_PYTHON:
-        return _fail(f"Python {_dotted(OLDEST_PYTHON)} or newer is needed; {sys.executable} is {sys.version.split()[0]}")
+        return _fail(
+            f"Python {_dotted(OLDEST_PYTHON)} or newer is needed; {sys.executable} is {sys.version.split()[0]}"
+        )
     purpose = arguments[0]
     if _is_ready(purpose):
         return 0
@@ -66,12 +68,16 @@ def _install(purpose: str) -> int:
         say(f"Making .venv with Python {sys.version.split()[0]}")
         made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=False)
         if made.returncode != 0:
-            return _fail("the environment could not be made; on Debian and Ubuntu: apt-get install python3-venv")
+            return _fail(
+                "the environment could not be made; on Debian and Ubuntu: apt-get install python3-venv"
+            )
     MARKER.touch()
     for stamp in VENV.glob(".ready-*"):
         stamp.unlink()
     locked = [LOCKS / "build.lock", _lock(purpose)]
-    say(f"Installing what {' and '.join(str(path.relative_to(ROOT)) for path in locked)} name; a minute the first time")
+    say(
+        f"Installing what {' and '.join(str(path.relative_to(ROOT)) for path in locked)} name; a minute the first time"
+    )
     requirements = [word for path in locked for word in ("--requirement", str(path))]
     steps = [
         ["install", "--require-hashes", *requirements],

@@ -1,0 +1,1 @@
+"""Compiled twins of the hot paths, with the same semantics."""

@@ -1,0 +1,1 @@
+"""Where state is kept: implementations of the checkpoint store."""

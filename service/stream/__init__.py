@@ -1,0 +1,1 @@
+"""From records to learned events and published predictions."""
