@@ -106,14 +106,23 @@ class LearningRule(Protocol):
 
 
 class Optimizer(Protocol):
-    """Turns gradients into updates; transforms of gradients have the same form, so that they chain."""
+    """Turns gradients into updates; transforms of gradients have the same form, so that they chain.
+
+    A row takes part only where `active`: no label is due in the others, and to them no step is made at
+    all, not even a step of zeros, which would let moments decay and go on moving the parameters.
+    """
 
     def init_state(self, shape: tuple[int, ...]) -> Fields:
         """Return the state for parameters of this shape."""
         ...
 
-    def update(self, state: State, gradient: Array) -> Array:
-        """Return what to add to the parameters, (B, *shape). A row of zeros must change nothing."""
+    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+        """Return what to add to the parameters and the rows that it moves, (B, *shape) and (B,).
+
+        A row that is not active keeps its state, and its update is zero. The rows returned are those
+        of `active` less the ones that a guard refused; a chain hands them on, so that nothing behind
+        the guard is changed by a refused gradient.
+        """
         ...
 
 
@@ -128,18 +137,21 @@ class Observation:
         level: the target's value at this event, raw units, (B,).
         scale: the running scale of one-step increments, raw units, positive, (B,).
         increment: (value - previous value) / scale, winsorised, (B,); 0 at a series' first event.
+        deviation: (value - running mean) / scale, winsorised, (B,).
+        seasonal_level: what stood one season before the forecast's time, relative to this event's
+            value, scaled, (B, H); 0 while no season is known.
+        seasonal_change: how the series went on one season ago, scaled and winsorised, (B, H).
         features: exogenous features, standardised and winsorised, (B, F).
-        season: rows per season as known from event times, 0 while unknown, (B,).
-        count: how many events this model had before this one, (B,).
-        slot: where in the rings of `models.labels` this row is kept, (B,).
+        slot: where in the rings of `models.labels` this event's forecasts are kept, (B, H).
     """
 
     level: Array
     scale: Array
     increment: Array
+    deviation: Array
+    seasonal_level: Array
+    seasonal_change: Array
     features: Array
-    season: IntArray
-    count: IntArray
     slot: IntArray
 
 
@@ -149,17 +161,15 @@ class Due:
 
     Attributes:
         valid: whether horizon j's label is due, (B, H).
-        slot: the ring position of the row at which that forecast was made, (B, H).
+        slot: the ring position at which what that forecast's gradient needs was kept, (B, H).
         target: the change that came, (y_{t+h} - y_t) / scale_t, in the scale of the row at which the
             forecast was made, (B, H); 0 where not valid.
-        forecast: what this expert had forecast for it, same unit, (B, H); 0 where not valid.
-        residual: target - forecast, winsorised, (B, H); 0 where not valid.
+        residual: target - this expert's forecast, winsorised, (B, H); 0 where not valid.
     """
 
     valid: BoolArray
     slot: IntArray
     target: Array
-    forecast: Array
     residual: Array
 
 

@@ -75,6 +75,11 @@ class Specification:
             if not low <= value <= high:
                 raise ValueError(f"{name}: between {low} and {high}, not {value}")
 
+    @property
+    def n_inputs(self) -> int:
+        """Exogenous inputs of one model: the features, and with `joint` the other targets' increments."""
+        return len(self.features) + (len(self.targets) - 1 if self.joint else 0)
+
     def version(self) -> str:
         """Return a short name of this make: equal for equal specifications of one code version."""
         text = json.dumps(asdict(self), sort_keys=True)

@@ -1,0 +1,19 @@
+"""What forecasts. A new expert is one file here and one line in `EXPERTS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from models.experts.last_value import LastValue
+from models.experts.linear import Linear
+from models.experts.recurrent import Recurrent
+from models.experts.seasonal import SeasonalNaive
+from models.protocols import Expert
+from models.specification import Specification
+
+EXPERTS: dict[str, Callable[[Specification], Expert]] = {
+    "last_value": LastValue,
+    "seasonal": SeasonalNaive,
+    "linear": Linear,
+    "recurrent": Recurrent,
+}

@@ -1,0 +1,59 @@
+"""The mixture: exponential weights over the experts, with fixed share, per horizon.
+
+    l_e = (target - f_e)^2 / v                      (1)  v: the running loss of the mixture
+    L_e <- L_e - eta l_e,  w = softmax(L)           (2)
+    w <- (1 - alpha) w + alpha / E                  (3)
+
+Sources: Vovk (1990); Herbster & Warmuth (1998) for fixed share.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.protocols import Array, BoolArray, Fields, State
+
+RATE = 0.5
+SHARE = 1e-3
+LOSS_SPAN_EVENTS = 200.0
+LOSS_CLIP = 16.0
+NEGLIGIBLE = 0.01
+"""Smaller weights are left out of the forecast, so that an expert that is never wrong is followed."""
+
+
+class Mixture:
+    """Weights of the experts, one set a horizon."""
+
+    def __init__(self, n_horizons: int, n_experts: int) -> None:
+        """Start with equal weights."""
+        self.n_horizons, self.n_experts = n_horizons, n_experts
+
+    def init_state(self) -> Fields:
+        """Return equal weights."""
+        return {
+            "weights": np.full((self.n_horizons, self.n_experts), 1.0 / self.n_experts),
+            "loss": np.zeros(self.n_horizons),
+            "seen": np.zeros(self.n_horizons, dtype=np.int64),
+        }
+
+    def combine(self, state: State, forecasts: Array) -> tuple[Array, Array]:
+        """Return the mixed forecast (B, H) and the weights used (B, H, E). forecasts is (B, H, E)."""
+        weights = np.where(state["weights"] < NEGLIGIBLE, 0.0, state["weights"])
+        weights = weights / weights.sum(axis=-1, keepdims=True)
+        return (weights * forecasts).sum(axis=-1), weights
+
+    def learn(self, state: State, *, forecasts: Array, target: Array, mixed: Array, valid: BoolArray) -> None:
+        """Take the labels that are due into the weights, in place."""
+        own = np.minimum((target - mixed) ** 2, 1e300)
+        seen = state["seen"] + valid
+        rate = np.maximum(1.0 / LOSS_SPAN_EVENTS, 1.0 / np.maximum(seen, 1))
+        loss = np.where(valid, state["loss"] + rate * (own - state["loss"]), state["loss"])
+        scale = np.where(loss > 0.0, loss, 1.0)
+        losses = np.minimum((target[..., None] - forecasts) ** 2 / scale[..., None], LOSS_CLIP)
+        log = np.log(state["weights"]) - RATE * losses
+        log = log - log.max(axis=-1, keepdims=True)
+        weights = np.exp(log)
+        weights = weights / weights.sum(axis=-1, keepdims=True)
+        weights = (1.0 - SHARE) * weights + SHARE / self.n_experts
+        state["weights"] = np.where(valid[..., None], weights, state["weights"])
+        state["loss"], state["seen"] = loss, seen

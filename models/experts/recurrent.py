@@ -1,0 +1,171 @@
+"""The recurrent expert: a cell learned by exact RTRL, with a least-squares readout beside its lags.
+
+    h_t = cell(theta, h_{t-1}, x_t),  phi_t = [read(h_t), d_t .. d_{t-L+1}, season, features, 1]
+    y_{t+h} - y_t ~ s_t w_h' phi_t                                     (1)
+    g_{t,h} = d(w_h' phi_t)/d theta = credit . dh_t/d theta            (2)
+
+The readout w is learned by recursive least squares. For theta, Eq. (2) is taken at the moment of the
+forecast, from the influence that RTRL carries forward, and kept until the label comes; then
+theta moves along residual * g by the optimizer. Nothing else of the past is kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.cells import CELLS
+from models.experts.linear import linear_inputs
+from models.optimizers import Adam, chain, clip_by_global_norm, finite_guard
+from models.optimizers.rls import PRIOR_VARIANCE, rls_update
+from models.protocols import Array, BoolArray, Due, Fields, Observation, State
+from models.rules import exact_rule_for
+from models.specification import Specification
+from models.stability import frobenius_norm, saturated_ratio, spectral_radius
+
+LAGS_MAX = 24
+"""Increments that the readout sees beside the state: the state is there for what is further back."""
+
+INFLUENCE_CEILING = 1e6
+"""An influence over this has exploded (inputs are of order one): it and the state start anew."""
+
+
+SKIP_CLIPS = 10.0
+"""A gradient over this many times the clipping norm is no direction to go in: it is skipped."""
+
+
+class Recurrent:
+    """A recurrent cell under exact RTRL. The state's fields beside the weights carry its figures."""
+
+    def __init__(self, specification: Specification) -> None:
+        """Build cell, rule and optimizer from the specification."""
+        self.lags = min(specification.lags, LAGS_MAX)
+        self.n_horizons = len(specification.horizons)
+        self.n_slots = sum(specification.horizons)
+        self.seed = specification.seed
+        self.cell = CELLS[specification.cell](
+            n_inputs=2 + specification.n_inputs, n_units=specification.units
+        )
+        self.rule = exact_rule_for(self.cell)
+        self.optimizer = chain(
+            guard=finite_guard(SKIP_CLIPS * specification.clip_norm),
+            clip=clip_by_global_norm(specification.clip_norm),
+            adam=Adam(learning_rate=specification.learning_rate),
+        )
+        self.n_read = self.cell.n_read_parts * self.cell.n_units
+        self.n_readout = self.n_read + self.lags + specification.n_inputs + 3
+        self.params_shape = (self.cell.n_params_per_unit, self.cell.n_units)
+
+    def init_state(self) -> Fields:
+        """Return a new expert: seeded recurrent weights, a readout that forecasts no change."""
+        zero = np.zeros(())
+        fields: Fields = {
+            "params": self.cell.init_params(np.random.default_rng(self.seed)),
+            "state": self.cell.init_state(),
+            "lags": np.zeros(self.lags),
+            "weights": np.zeros((self.n_horizons, self.n_readout)),
+            "covariance": np.tile(PRIOR_VARIANCE * np.eye(self.n_readout), (self.n_horizons, 1, 1)),
+            "pending": np.zeros((self.n_slots, self.n_readout)),
+            "jacobian": np.zeros((self.n_slots, *self.params_shape)),
+            "gradient_norm": zero,
+            "updated": np.zeros((), dtype=np.bool_),
+            "influence_norm": zero,
+            "spectral_radius": zero,
+            "saturated_ratio": zero,
+            "influence_resets": np.zeros((), dtype=np.int64),
+        }
+        fields |= _prefixed("memory", self.rule.init_memory())
+        fields |= _prefixed("optimizer", self.optimizer.init_state(self.params_shape))
+        return fields
+
+    def learn(self, state: State, due: Due) -> None:
+        """Take the labels that are due into the readout and, by the kept gradients, into the cell."""
+        rows = np.arange(len(due.slot))[:, None]
+        inputs = state["pending"][rows, due.slot]
+        state["weights"], state["covariance"] = rls_update(
+            state["weights"], state["covariance"], inputs, due.residual, due.valid
+        )
+        jacobian = state["jacobian"][rows, due.slot]
+        gradient = np.zeros((len(rows), *self.params_shape))
+        for j in range(self.n_horizons):  # in this order, so that the sum is the same to the bit
+            gradient -= due.residual[:, j, None, None] * jacobian[:, j]
+        labelled = due.valid.any(axis=1)
+        optimizer = _part(state, "optimizer")
+        update, moved = self.optimizer.update(optimizer, gradient, labelled)
+        state["params"] = state["params"] + update
+        state.update(_prefixed("optimizer", optimizer))
+        norm = frobenius_norm(gradient)
+        state["gradient_norm"] = np.where(labelled & np.isfinite(norm), norm, 0.0)
+        state["updated"] = moved
+
+    def forecast(self, state: State, observation: Observation) -> Array:
+        """Advance the cell and its influence by this event, forecast, and keep each gradient, (B, H)."""
+        seen = np.concatenate(
+            (
+                observation.increment[:, None],
+                np.tanh(observation.deviation / 8.0)[:, None],
+                observation.features,
+            ),
+            axis=1,
+        )
+        memory = _part(state, "memory")
+        factors = self.cell.step(state["params"], state["state"], seen)
+        self.rule.advance(memory, factors)
+        norm = self.rule.memory_norm(memory)
+        healthy = np.isfinite(norm) & (norm <= INFLUENCE_CEILING)
+        fresh = self.rule.init_memory()
+        for name, value in list(memory.items()):
+            memory[name] = np.where(_like(healthy, value), value, fresh[name])
+        state["state"] = np.where(_like(healthy, factors.state), factors.state, self.cell.init_state())
+        state["influence_resets"] = state["influence_resets"] + ~healthy
+        state["influence_norm"] = np.where(healthy, norm, 0.0)
+        state["spectral_radius"] = spectral_radius(factors.transition)
+        state["saturated_ratio"] = saturated_ratio(self.cell.saturated(state["state"]))
+        state.update(_prefixed("memory", memory))
+
+        read, slope = self.cell.read_out(state["state"])
+        n_rows, n_horizons = observation.slot.shape
+        state["lags"] = np.concatenate((observation.increment[:, None], state["lags"][:, :-1]), axis=1)
+        beside = linear_inputs(state["lags"], observation)
+        units = np.repeat(read.reshape(n_rows, 1, self.n_read), n_horizons, axis=1)
+        inputs = np.concatenate((units, beside), axis=2)
+        weights = state["weights"]
+        of_units = weights[:, :, : self.n_read].reshape(n_rows, n_horizons, *read.shape[1:])
+        credit = np.zeros((n_rows, n_horizons, *factors.state.shape[1:]))
+        for part in range(self.cell.n_read_parts):
+            credit += of_units[:, :, part, None, :] * slope[:, None, part]
+        rows = np.arange(n_rows)[:, None]
+        state["pending"][rows, observation.slot] = inputs
+        state["jacobian"][rows, observation.slot] = self.rule.gradient(memory, credit)  # Eq. (2)
+        return (weights * inputs).sum(axis=-1)  # Eq. (1)
+
+    def figures(self, state: State, labelled: BoolArray) -> dict[str, Array | BoolArray]:
+        """Return the gradient figures of this event; `labelled` says where something was learned."""
+        return {
+            "gradient_norm": state["gradient_norm"],
+            "updated": state["updated"],
+            "clipped": state["updated"] & state["optimizer.clip.clipped"],
+            "skipped": labelled & ~state["updated"],
+            "influence_norm": state["influence_norm"],
+            "spectral_radius": state["spectral_radius"],
+            "saturated_ratio": state["saturated_ratio"],
+        }
+
+    def reset_memory(self, state: State) -> None:
+        """Start the state and the influence anew; keep what was learned."""
+        state["state"] = np.broadcast_to(self.cell.init_state(), state["state"].shape).copy()
+        for name, value in self.rule.init_memory().items():
+            key = f"memory.{name}"
+            state[key] = np.broadcast_to(value, state[key].shape).copy()
+
+
+def _prefixed(prefix: str, fields: Fields) -> Fields:
+    return {f"{prefix}.{name}": value for name, value in fields.items()}
+
+
+def _part(state: State, prefix: str) -> State:
+    start = prefix + "."
+    return {name[len(start) :]: value for name, value in state.items() if name.startswith(start)}
+
+
+def _like(flags: Array | np.ndarray, value: np.ndarray) -> np.ndarray:
+    return flags.reshape(flags.shape + (1,) * (value.ndim - 1))

@@ -1,0 +1,24 @@
+"""Seasonal naive: what was one season ago comes again (the season is found by `models.season`)."""
+
+from __future__ import annotations
+
+from models.protocols import Array, Due, Fields, Observation, State
+from models.specification import Specification
+
+
+class SeasonalNaive:
+    """Forecasts y_{t+h-S}, and the last value while no season is known."""
+
+    def __init__(self, specification: Specification) -> None:
+        """Need nothing of the specification: the season comes with the observation."""
+
+    def init_state(self) -> Fields:
+        """Return nothing: the levels of a season are kept by `models.season`."""
+        return {}
+
+    def learn(self, state: State, due: Due) -> None:
+        """Learn nothing."""
+
+    def forecast(self, state: State, observation: Observation) -> Array:
+        """Return the scaled change to last season's level, (B, H)."""
+        return observation.seasonal_level

@@ -1,0 +1,219 @@
+"""One model's event, batched over models: settle, learn, advance, predict. The order is fixed here.
+
+1. The value that came settles the forecasts that were made for it: they are scored, then learned from.
+2. Scale, season and state advance by the event.
+3. Each expert forecasts, the mixture combines, and the forecasts become pending.
+
+No expert is handed a value before its forecast for it was stored, so that predicting after learning
+cannot be written by accident.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.anomaly import AnomalyScore
+from models.drift import DETECTORS
+from models.experts import EXPERTS
+from models.experts.mixture import Mixture
+from models.experts.recurrent import Recurrent
+from models.intervals import Interval
+from models.labels import LabelClock
+from models.protocols import Array, BoolArray, Due, Fields, IntArray, Observation, State
+from models.scaling import FeatureScale, IncrementScale
+from models.season import Season
+from models.specification import Specification
+
+RESIDUAL_SPAN_EVENTS = 200.0
+RESIDUAL_WINSOR = 8.0
+"""Residuals further out than this many of their running root mean squares are learned as if there."""
+
+DRIFT_VALUE_MAX = 8.0
+"""Drift is about many errors that grew, not about one that is huge."""
+
+States = dict[str, State]
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """What one event said and brought, for B models. Fields as in `models.bank.StepResult`, without K."""
+
+    prediction: Array
+    lower: Array
+    upper: Array
+    expert_predictions: Array
+    weights: Array
+    anomaly_score: Array
+    scale: Array
+    settled: BoolArray
+    error: Array
+    expert_errors: Array
+    covered: BoolArray
+    drift: BoolArray
+    drift_statistic: Array
+    gradient_norm: Array
+    updated: BoolArray
+    clipped: BoolArray
+    skipped: BoolArray
+    influence_norm: Array
+    spectral_radius: Array
+    saturated_ratio: Array
+
+
+class Forecaster:
+    """The whole of a model: clock, scales, season, experts, mixture, interval, anomaly, drift."""
+
+    def __init__(self, specification: Specification) -> None:
+        """Build every part from the specification."""
+        horizons = specification.horizons
+        self.n_horizons, self.n_experts = len(horizons), len(specification.experts)
+        self.clock = LabelClock(horizons)
+        self.scale = IncrementScale()
+        self.features = FeatureScale(specification.n_inputs)
+        self.season = Season(specification.season_max, horizons)
+        unknown = [name for name in specification.experts if name not in EXPERTS]
+        if unknown:
+            raise ValueError(f"experts: {unknown} unknown, there are {', '.join(EXPERTS)}")
+        self.experts = {name: EXPERTS[name](specification) for name in specification.experts}
+        self.mixture = Mixture(self.n_horizons, self.n_experts)
+        self.interval = Interval(self.n_horizons, specification.interval_level)
+        self.anomaly = AnomalyScore()
+        self.detector = DETECTORS[specification.drift_detector]()
+
+    def init_state(self) -> dict[str, Fields]:
+        """Return a new model, part by part."""
+        n_slots, n_horizons, n_experts = self.clock.n_slots, self.n_horizons, self.n_experts
+        parts = {
+            "clock": self.clock.init_state(),
+            "scale": self.scale.init_state(),
+            "features": self.features.init_state(),
+            "season": self.season.init_state(),
+            "mixture": self.mixture.init_state(),
+            "interval": self.interval.init_state(),
+            "anomaly": self.anomaly.init_state(),
+            "drift": self.detector.init_state(),
+            "pending": {
+                "level": np.zeros(n_slots),
+                "scale": np.ones(n_slots),
+                "mixed": np.zeros(n_slots),
+                "half_width": np.zeros(n_slots),
+                "experts": np.zeros((n_slots, n_experts)),
+            },
+            "residual": {
+                "variance": np.zeros((n_horizons, n_experts)),
+                "seen": np.zeros(n_horizons, dtype=np.int64),
+            },
+        }
+        return parts | {f"expert.{name}": expert.init_state() for name, expert in self.experts.items()}
+
+    def step(self, states: States, *, time: Array, level: Array, features: Array) -> RowResult:
+        """Take one event a row, in place. time (B,) seconds, level (B,), features (B, n_inputs)."""
+        slot, valid = self.clock.due(states["clock"])
+        rows = np.arange(len(level))[:, None]
+        pending = states["pending"]
+        settled = self._settle(states, slot=slot, valid=valid, level=level)
+        self.clock.tick(states["clock"])
+
+        then, begin = self.season.update(states["season"], time, level)
+        scale, increment, deviation = self.scale.update(states["scale"], level)
+        observation = Observation(
+            level=level,
+            scale=scale,
+            increment=increment,
+            deviation=deviation,
+            seasonal_level=(then - level[:, None]) / scale[:, None],
+            seasonal_change=np.clip((then - begin) / scale[:, None], -64.0, 64.0),
+            features=self.features.update(states["features"], features),
+            slot=slot,
+        )
+        forecasts = np.stack(
+            [expert.forecast(states[f"expert.{name}"], observation) for name, expert in self.experts.items()],
+            axis=-1,
+        )
+        mixed, weights = self.mixture.combine(states["mixture"], forecasts)
+        half_width = self.interval.half_width(states["interval"])
+        pending["level"][rows, slot] = level[:, None]
+        pending["scale"][rows, slot] = scale[:, None]
+        pending["mixed"][rows, slot] = mixed
+        pending["half_width"][rows, slot] = half_width
+        pending["experts"][rows, slot] = forecasts
+
+        unit, here = scale[:, None], level[:, None]
+        prediction = here + unit * mixed
+        return RowResult(
+            prediction=prediction,
+            lower=prediction - unit * half_width,
+            upper=prediction + unit * half_width,
+            expert_predictions=here[..., None] + unit[..., None] * forecasts,
+            weights=weights,
+            scale=scale,
+            **settled,
+            **self._figures(states, valid.any(axis=1)),
+        )
+
+    def reset_memory(self, states: States) -> None:
+        """Forget what is pending and where the recurrent state was; keep what was learned."""
+        self.clock.reset(states["clock"])
+        for name, expert in self.experts.items():
+            if isinstance(expert, Recurrent):
+                expert.reset_memory(states[f"expert.{name}"])
+
+    def _settle(self, states: States, *, slot: IntArray, valid: BoolArray, level: Array) -> dict[str, Array]:
+        """Score the forecasts that are due, then let every part learn from them."""
+        rows = np.arange(len(level))[:, None]
+        pending, residuals = states["pending"], states["residual"]
+        base, unit = pending["level"][rows, slot], pending["scale"][rows, slot]
+        mixed, experts = pending["mixed"][rows, slot], pending["experts"][rows, slot]
+        width = pending["half_width"][rows, slot]
+        target = np.where(valid, (level[:, None] - base) / unit, 0.0)
+        residual = np.where(valid[..., None], target[..., None] - experts, 0.0)
+
+        seen = residuals["seen"] + valid
+        rate = np.maximum(1.0 / RESIDUAL_SPAN_EVENTS, 1.0 / np.maximum(seen, 1))[..., None]
+        variance = residuals["variance"]
+        bound = RESIDUAL_WINSOR * np.sqrt(variance)
+        bounded = np.where(bound > 0.0, np.clip(residual, -bound, bound), residual)
+        new_variance = variance + rate * (bounded * bounded - variance)
+        residuals["variance"] = np.where(valid[..., None], new_variance, variance)
+        residuals["seen"] = seen
+
+        for place, (name, expert) in enumerate(self.experts.items()):
+            due = Due(valid=valid, slot=slot, target=target, residual=bounded[..., place])
+            expert.learn(states[f"expert.{name}"], due)
+        self.mixture.learn(states["mixture"], forecasts=experts, target=target, mixed=mixed, valid=valid)
+
+        prediction = base + unit * mixed
+        error = np.where(valid, level[:, None] - prediction, 0.0)
+        outside = valid & (
+            (level[:, None] < prediction - unit * width) | (level[:, None] > prediction + unit * width)
+        )
+        off = np.where(valid, target - mixed, 0.0)
+        # The first horizon is the shortest: its residual says soonest that something is odd.
+        spread = states["interval"]["spread"][:, 0]
+        known = valid[:, 0] & (spread > 0.0)
+        surprise = np.where(known, np.abs(off[:, 0]) / np.where(known, spread, 1.0), 0.0)
+        anomaly = self.anomaly.update(states["anomaly"], surprise, known)
+        self.interval.learn(states["interval"], off, outside, valid)
+        drift = self.detector.update(states["drift"], np.minimum(surprise, DRIFT_VALUE_MAX), known)
+        raw_experts = base[..., None] + unit[..., None] * experts
+        return {
+            "settled": valid,
+            "error": error,
+            "expert_errors": np.where(valid[..., None], level[:, None, None] - raw_experts, 0.0),
+            "covered": valid & ~outside,
+            "anomaly_score": anomaly,
+            "drift": drift,
+            "drift_statistic": self.detector.statistic(states["drift"]),
+        }
+
+    def _figures(self, states: States, labelled: BoolArray) -> dict[str, Array]:
+        """Return the gradient figures of the recurrent expert, zeros where there is none."""
+        for name, expert in self.experts.items():
+            if isinstance(expert, Recurrent):
+                return expert.figures(states[f"expert.{name}"], labelled)
+        none, never = np.zeros(len(labelled)), np.zeros(len(labelled), dtype=np.bool_)
+        flags = dict.fromkeys(("updated", "clipped", "skipped"), never)
+        names = ("gradient_norm", "influence_norm", "spectral_radius", "saturated_ratio")
+        return flags | dict.fromkeys(names, none)

@@ -1,0 +1,52 @@
+"""The prediction interval: the forecast plus and minus an online quantile of the scaled residual.
+
+    r_t: running mean of |e|                                 (1)
+    q <- q + eta q (1[|e| > q r] - (1 - level))              (2)
+
+Eq. (2) follows the level-quantile of |e| / r (Gibbs & Candes 2021, adaptive conformal inference, in
+the quantile's own scale), so the interval covers `level` of the labels whatever their distribution.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.protocols import Array, BoolArray, Fields, State
+
+SPAN_EVENTS = 200.0
+"""Of the mean absolute residual: a few days of hours, so that calm and wild spells differ."""
+
+STEP = 0.03
+"""Of the quantile: back from a change by a factor e within some hundred events."""
+
+
+class Interval:
+    """Half-widths of the interval, one a horizon."""
+
+    def __init__(self, n_horizons: int, level: float) -> None:
+        """Make one for this nominal coverage."""
+        self.n_horizons, self.level = n_horizons, level
+
+    def init_state(self) -> Fields:
+        """Return a new interval. For an exponential distribution q = -ln(1 - level)."""
+        return {
+            "spread": np.zeros(self.n_horizons),
+            "quantile": np.full(self.n_horizons, -np.log(1.0 - self.level)),
+            "seen": np.zeros(self.n_horizons, dtype=np.int64),
+        }
+
+    def half_width(self, state: State) -> Array:
+        """Return the half-width in scales, (B, H)."""
+        return state["quantile"] * state["spread"]
+
+    def learn(self, state: State, residual: Array, outside: BoolArray, valid: BoolArray) -> None:
+        """Take the residuals of the forecasts that are due, (B, H); `outside` says where y was."""
+        size = np.abs(residual)
+        seen = state["seen"] + valid
+        rate = np.maximum(1.0 / SPAN_EVENTS, 1.0 / np.maximum(seen, 1))
+        spread = state["spread"] + rate * (size - state["spread"])
+        step = STEP * (outside - (1.0 - self.level))
+        quantile = np.clip(state["quantile"] * (1.0 + step), 1e-3, 1e3)
+        state["spread"] = np.where(valid, spread, state["spread"])
+        state["quantile"] = np.where(valid, quantile, state["quantile"])
+        state["seen"] = seen

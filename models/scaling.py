@@ -1,0 +1,99 @@
+"""Online scaling: exponentially weighted, winsorised, and the same to the bit however rows are batched.
+
+Targets are scaled by the root mean square of their one-step increments, features by their own mean and
+deviation. Both statistics see winsorised values, so that one wild value cannot set the scale for long:
+
+    d_t = clip(y_t - y_{t-1}, +-c s_{t-1})                     (1)
+    v_t = v_{t-1} + a_t (d_t^2 - v_{t-1}),  s_t = sqrt(v_t)    (2)
+    a_t = max(a, 1 / (t + 1))                                  (3)
+
+Eq. (3) is the plain mean until the span 1 / a is reached, so there is no start-up bias.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.protocols import Array, Fields, State
+
+SPAN_EVENTS = 1000.0
+"""Of the exponential windows: long against a day of half hours or minutes, short against a season."""
+
+WINSOR_SCALES = 8.0
+"""Values further out than this many scales are outliers (the second rung of the reaction ladder)."""
+
+FEATURE_WINSOR_DEVIATIONS = 5.0
+"""Features enter the models bounded by this many standard deviations."""
+
+TINY = 1e-150
+"""Below this a scale counts as zero: its square would leave float64's normal range."""
+
+
+class IncrementScale:
+    """Running level, mean and scale of increments of a target."""
+
+    def init_state(self) -> Fields:
+        """Return the statistics of a new series."""
+        zero = np.zeros(())
+        return {"seen": np.zeros((), dtype=np.int64), "level": zero, "mean": zero, "variance": zero}
+
+    def update(self, state: State, level: Array) -> tuple[Array, Array, Array]:
+        """Take one value a row, in place.
+
+        Args:
+            state: as `init_state`, batched.
+            level: the values, (B,), finite.
+
+        Returns:
+            scale (B,), positive; increment (B,) and deviation from the running mean (B,), both in
+            scales and winsorised. Cost O(B).
+        """
+        seen = state["seen"]
+        first = seen == 0
+        rate = np.maximum(1.0 / SPAN_EVENTS, 1.0 / (np.maximum(seen, 1)))  # Eq. (3), by increments
+        increment = np.where(first, 0.0, level - state["level"])
+        before = state["variance"]
+        bound = WINSOR_SCALES * np.sqrt(before)
+        # While there is no scale yet nothing can be called an outlier.
+        bounded = np.where(bound > 0.0, np.clip(increment, -bound, bound), increment)
+        variance = np.where(first, 0.0, before + rate * (bounded * bounded - before))  # Eq. (2)
+        root = np.sqrt(variance)
+        scale = np.where(root > TINY, root, 1.0)
+        rate_mean = np.maximum(1.0 / SPAN_EVENTS, 1.0 / (seen + 1.0))
+        mean = np.where(first, level, state["mean"] + rate_mean * (level - state["mean"]))
+        state["seen"] = seen + 1
+        state["level"] = level.copy()
+        state["mean"] = mean
+        state["variance"] = variance
+        limit = WINSOR_SCALES
+        return (
+            scale,
+            np.clip(increment / scale, -limit, limit),
+            np.clip((level - mean) / scale, -limit * 8.0, limit * 8.0),
+        )
+
+
+class FeatureScale:
+    """Running mean and deviation of exogenous features."""
+
+    def __init__(self, n_features: int) -> None:
+        """Make a scaler for this many features."""
+        self.n_features = n_features
+
+    def init_state(self) -> Fields:
+        """Return the statistics of a new series."""
+        zeros = np.zeros(self.n_features)
+        return {"seen": np.zeros((), dtype=np.int64), "mean": zeros, "variance": zeros}
+
+    def update(self, state: State, features: Array) -> Array:
+        """Take one vector a row, in place; return it standardised and winsorised, (B, F)."""
+        rate = np.maximum(1.0 / SPAN_EVENTS, 1.0 / (state["seen"] + 1.0))[:, None]
+        deviation = features - state["mean"]
+        bound = FEATURE_WINSOR_DEVIATIONS * np.sqrt(state["variance"])
+        bounded = np.where(bound > 0.0, np.clip(deviation, -bound, bound), deviation)
+        state["mean"] = state["mean"] + rate * bounded
+        state["variance"] = (1.0 - rate) * (state["variance"] + rate * bounded * bounded)
+        state["seen"] = state["seen"] + 1
+        root = np.sqrt(state["variance"])
+        scaled = (features - state["mean"]) / np.where(root > TINY, root, 1.0)
+        return np.clip(scaled, -FEATURE_WINSOR_DEVIATIONS, FEATURE_WINSOR_DEVIATIONS)
