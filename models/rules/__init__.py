@@ -9,7 +9,6 @@ from models.rules.immediate import Immediate
 from models.rules.rtrl_step import RtrlStep
 from models.rules.rtrl_trace import RtrlTrace
 
-
 RULES: dict[str, Callable[[Cell], LearningRule]] = {
     "rtrl_trace": RtrlTrace,
     "rtrl_step": RtrlStep,
