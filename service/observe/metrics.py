@@ -124,13 +124,12 @@ class Metrics(Collector):
             self._buckets["step_duration_seconds"].observe(np.array([seconds]))
             if applied.event_time_last is not None:
                 self._samples["last_event_timestamp_seconds"][(str(partition),)] = applied.event_time_last
-                self._buckets["event_lag_seconds"].observe(
-                    np.array([self._clock() - applied.event_time_last])
-                )
+                lag = self._clock() - applied.event_time_last
+                self._buckets["event_lag_seconds"].observe(np.array([max(0.0, lag)]))
             if applied.results:
                 self._stepped(applied.results)
 
-    def checkpoint_saved(self, partition: int, seconds: float, size_bytes: int) -> None:  # noqa: ARG002
+    def checkpoint_saved(self, partition: int, seconds: float, size_bytes: int) -> None:
         """Count a checkpoint that is durable."""
         with self._lock:
             self._set("checkpoint_last_success_timestamp_seconds", self._clock())
@@ -142,7 +141,7 @@ class Metrics(Collector):
         with self._lock:
             self._add("checkpoint_failures_total", 1, reason if reason in CHECKPOINT_FAILURES else "other")
 
-    def restored(self, partition: int, source: str, series: int, next_offset: int) -> None:  # noqa: ARG002
+    def restored(self, partition: int, source: str, series: int, next_offset: int) -> None:
         """Count a partition whose learners stand where they stood before."""
         with self._lock:
             self._add("restore_total", 1, source if source in RESTORE_SOURCES else "other")
