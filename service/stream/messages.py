@@ -1,0 +1,144 @@
+"""What is published: predictions and dead letters as messages.
+
+No wall clock and nothing random goes into them: a message that is published again after a crash has the same id and
+the same content, so whoever reads the topic can drop it by its id.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from models.bank import StepResult
+from models.specification import Specification
+from service.ports import Event, Message, Rejection
+
+DEAD_LETTER_VALUE_BYTES_MAX = 16_384
+"""What is kept of a rejected record's value: enough to see what it was, whatever its size."""
+DEAD_LETTER_KEY_BYTES_MAX = 1_024
+"""What is kept of its key, in the dead letter and as the dead letter's own key."""
+
+
+class PredictionEncoder:
+    """Turns the rows of a step's result into messages, for one topic and one make of model."""
+
+    def __init__(self, topic: str, specification: Specification) -> None:
+        self._topic = topic
+        self._version = specification.version()
+        self._targets = specification.targets
+        self._horizons = specification.horizons
+        self._experts = specification.experts
+
+    def encode(self, events: Sequence[Event], result: StepResult) -> list[Message]:
+        """Return the message of each event; row i of the result is of event i."""
+        # To lists all at once: reading single numbers out of arrays would cost more than the encoding.
+        observed_figures = {
+            "anomaly_score": result.anomaly_score.tolist(),
+            "drift": result.drift.tolist(),
+            "drift_statistic": result.drift_statistic.tolist(),
+            "gradient_norm": result.gradient_norm.tolist(),
+            "clipped": result.clipped.tolist(),
+            "influence_norm": result.influence_norm.tolist(),
+            "spectral_radius": result.spectral_radius.tolist(),
+            "saturated_ratio": result.saturated_ratio.tolist(),
+        }
+        forecasts = _Forecasts(result, self._horizons, self._experts)
+        messages = []
+        for row, event in enumerate(events):
+            targets = {
+                target: {
+                    "observed": event.values[k],
+                    **{name: figure[row][k] for name, figure in observed_figures.items()},
+                    "horizons": forecasts.of(row, k),
+                }
+                for k, target in enumerate(self._targets)
+            }
+            body = {
+                "id": f"{self._topic}-{event.partition}-{event.offset}",
+                "series": event.series,
+                "time": event.time_text,
+                "model_version": self._version,
+                "targets": targets,
+            }
+            messages.append(Message(key=event.series.encode(), value=orjson.dumps(body)))
+        return messages
+
+
+class _Forecasts:
+    """The part of a result that has a column for each horizon, as lists."""
+
+    def __init__(self, result: StepResult, horizons: tuple[int, ...], experts: tuple[str, ...]) -> None:
+        self._horizons = horizons
+        self._experts = experts
+        self._prediction = result.prediction.tolist()
+        self._lower = result.lower.tolist()
+        self._upper = result.upper.tolist()
+        self._weights = result.weights.tolist()
+        self._expert_predictions = result.expert_predictions.tolist()
+        self._settled = result.settled.tolist()
+        self._error = result.error.tolist()
+        self._covered = result.covered.tolist()
+        self._expert_errors = result.expert_errors.tolist()
+
+    def of(self, row: int, k: int) -> list[dict[str, Any]]:
+        """Return what is said of each horizon, for one target of one event."""
+        experts = self._experts
+        return [
+            {
+                "horizon": horizon,
+                "prediction": self._prediction[row][k][h],
+                "lower": self._lower[row][k][h],
+                "upper": self._upper[row][k][h],
+                "weights": dict(zip(experts, self._weights[row][k][h], strict=True)),
+                "experts": dict(zip(experts, self._expert_predictions[row][k][h], strict=True)),
+                "settled": {
+                    "error": self._error[row][k][h],
+                    "covered": self._covered[row][k][h],
+                    "experts": dict(zip(experts, self._expert_errors[row][k][h], strict=True)),
+                }
+                if self._settled[row][k][h]
+                else None,
+            }
+            for h, horizon in enumerate(self._horizons)
+        ]
+
+
+def encode_dead_letter(rejection: Rejection) -> Message:
+    """Return a rejected record with its reason; of a long value or key only the beginning."""
+    record = rejection.record
+    value, value_encoding = _as_text(record.value, DEAD_LETTER_VALUE_BYTES_MAX)
+    key, key_encoding = _as_text(record.key, DEAD_LETTER_KEY_BYTES_MAX)
+    body = {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "reason": rejection.reason.value,
+        "detail": rejection.detail,
+        "key": key,
+        "key_encoding": key_encoding,
+        "value": value,
+        "value_encoding": value_encoding,
+        "value_bytes": len(record.value or b""),
+    }
+    return Message(
+        key=None if record.key is None else record.key[:DEAD_LETTER_KEY_BYTES_MAX],
+        value=orjson.dumps(body),
+        headers=(("reason", rejection.reason.value.encode()),),
+    )
+
+
+def _as_text(raw: bytes | None, length_max: int) -> tuple[str | None, str]:
+    """Return the beginning of some bytes as a text, and how it is to be read: "utf-8" or "base64"."""
+    if raw is None:
+        return None, "utf-8"
+    kept = raw[:length_max]
+    # A character that the cut went through is left out; anything else that is not UTF-8 makes it base64.
+    for shorter in range(4 if len(raw) > length_max else 1):
+        try:
+            return kept[: len(kept) - shorter].decode("utf-8"), "utf-8"
+        except UnicodeDecodeError:
+            continue
+    return base64.b64encode(kept).decode("ascii"), "base64"

@@ -1,0 +1,163 @@
+"""The messages as JSON Schemas, for whoever writes events or reads predictions and dead letters.
+
+The models below say what `messages` publishes and are the source of its schemas; the schema of events follows the
+user's own names of the fields, and accepts what `decode` accepts, but for nesting, size and the calendar.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.ports import Reason
+from service.settings import SERIES_FROM_KEY, FieldSettings, LimitSettings, Settings
+from service.stream.messages import DEAD_LETTER_KEY_BYTES_MAX, DEAD_LETTER_VALUE_BYTES_MAX
+
+Kind = Literal["event", "prediction", "dead-letter"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_NO_CONTROL_CHARACTERS = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Settled(_Message):
+    """What this event's value said of the forecast made that many events earlier."""
+
+    error: float
+    """Target minus prediction, in the unit of the target."""
+    covered: bool
+    """Whether the interval held the target."""
+    experts: dict[str, float]
+    """The error of each expert."""
+
+
+class HorizonForecast(_Message):
+    """The forecast for one horizon."""
+
+    horizon: Annotated[int, Field(ge=1)]
+    """How many events ahead."""
+    prediction: float
+    lower: float
+    upper: float
+    weights: dict[str, Share]
+    """The share of each expert in the prediction; they sum to 1."""
+    experts: dict[str, float]
+    """What each expert predicts."""
+    settled: Settled | None
+
+
+class TargetPrediction(_Message):
+    """What is said of one target at one event."""
+
+    observed: float
+    anomaly_score: Share
+    """The share of past events that were less surprising than this one."""
+    drift: bool
+    drift_statistic: float
+    """In units of its threshold: 1 signals drift."""
+    gradient_norm: NotNegative
+    """Before clipping; 0 where nothing was learned."""
+    clipped: bool
+    influence_norm: NotNegative
+    spectral_radius: NotNegative
+    saturated_ratio: Share
+    horizons: list[HorizonForecast]
+
+
+class PredictionMessage(_Message):
+    """A prediction, made at an event and before anything later was seen. Key: the series' name in UTF-8."""
+
+    id: str
+    """`topic-partition-offset` of the event. A message that comes twice comes with the same id and content."""
+    series: str
+    time: str
+    """The event's time as its producer wrote it; a number as text."""
+    model_version: str
+    targets: dict[str, TargetPrediction]
+
+
+class DeadLetterMessage(_Message):
+    """A record that was not learned from, and why. Key: the record's own."""
+
+    topic: str
+    partition: Annotated[int, Field(ge=0)]
+    offset: Annotated[int, Field(ge=0)]
+    reason: Annotated[Reason, Field(strict=False)]
+    detail: str
+    key: str | None = Field(description=f"The first {DEAD_LETTER_KEY_BYTES_MAX} bytes of the record's key.")
+    key_encoding: Literal["utf-8", "base64"]
+    value: str | None = Field(description=f"The first {DEAD_LETTER_VALUE_BYTES_MAX} bytes of the value.")
+    value_encoding: Literal["utf-8", "base64"]
+    value_bytes: Annotated[int, Field(ge=0)]
+    """The length of the whole value."""
+
+
+def json_schema(kind: Kind, settings: Settings) -> dict[str, Any]:
+    """Return the JSON Schema of a kind of message."""
+    match kind:
+        case "event":
+            return _event_schema(settings.fields, settings.limits)
+        case "prediction":
+            return {"$schema": _DIALECT} | PredictionMessage.model_json_schema()
+        case "dead-letter":
+            return {"$schema": _DIALECT} | DeadLetterMessage.model_json_schema()
+
+
+def _event_schema(fields: FieldSettings, limits: LimitSettings) -> dict[str, Any]:
+    series = {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": limits.series_name_length_max,
+        "pattern": _NO_CONTROL_CHARACTERS,
+        "description": "The name of the series.",
+    }
+    time = {
+        "type": ["string", "number"],
+        "description": f"ISO-8601 text (UTC where it has no zone), or epoch time; unit of numbers: {fields.time_unit}.",
+    }
+    number = {"type": "number", "minimum": -limits.value_abs_max, "maximum": limits.value_abs_max}
+    root = _object(fields)
+    root["title"] = "Event"
+    root["description"] = "An event of a series. All fields are required and none may be null."
+    if fields.series == SERIES_FROM_KEY:
+        root["description"] += " The record's key names the series, in UTF-8."
+    else:
+        _put(root, fields.series, series, fields)
+    _put(root, fields.time, time, fields)
+    for name, path in fields.targets.items():
+        _put(root, path, number | {"description": f"The target {name}."}, fields)
+    for name, path in fields.features.items():
+        _put(root, path, number | {"description": f"The feature {name}."}, fields)
+    return {"$schema": _DIALECT} | root
+
+
+def _object(fields: FieldSettings) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {},
+        "required": [],
+        "additionalProperties": fields.extra == "ignore",
+    }
+
+
+def _put(root: dict[str, Any], path: str, schema: dict[str, Any], fields: FieldSettings) -> None:
+    """Put a field's schema at its path, with the objects on the way."""
+    node = root
+    *outer, last = path.split(".")
+    for name in outer:
+        if name not in node["properties"]:
+            node["properties"][name] = _object(fields)
+            node["required"].append(name)
+        node = node["properties"][name]
+    node["properties"][last] = schema
+    node["required"].append(last)
