@@ -124,6 +124,10 @@ class CheckpointError(Exception):
     """No usable checkpoint, and going on would lose learned state. Says what to do."""
 
 
+class FencedError(Exception):
+    """The partition was loaded by another worker since: nothing was saved, and nothing may be."""
+
+
 class CheckpointStore(Protocol):
     """Keeps checkpoints of partitions. Keeps at least two generations of each series."""
 
@@ -131,8 +135,8 @@ class CheckpointStore(Protocol):
 
     async def stop(self) -> None: ...
 
-    async def load(self, partition: int) -> PartitionCheckpoint | None:
-        """Return the newest whole checkpoint, or None if there never was one.
+    async def read(self, partition: int) -> PartitionCheckpoint | None:
+        """Return the newest whole checkpoint, or None if there never was one. For tools: it disturbs nobody.
 
         A damaged record is detected by its checksum and the generation before it is used; then
         `next_offset` is as early as that generation needs.
@@ -142,12 +146,24 @@ class CheckpointStore(Protocol):
         """
         ...
 
+    async def load(self, partition: int) -> PartitionCheckpoint | None:
+        """Take the partition over, and read it: whoever loaded it before cannot save it any more.
+
+        Raises:
+            CheckpointError: as `read`.
+        """
+        ...
+
     async def save(self, partition: int, series: Sequence[SeriesCheckpoint], next_offset: int) -> int:
-        """Save the series, then the watermark; durable on return. Returns the bytes written."""
+        """Save the series and the watermark, all or nothing; durable on return. Returns the bytes written.
+
+        Raises:
+            FencedError: another worker has loaded the partition since this one did.
+        """
         ...
 
     async def reset(self, partition: int) -> None:
-        """Forget the partition's checkpoint."""
+        """Take the partition over, and forget its checkpoint."""
         ...
 
 
