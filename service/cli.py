@@ -1,0 +1,165 @@
+"""The command `onward`.
+
+Each command imports what it needs when it runs, so that help comes at once. Exit codes: 0 all is well, 1 a problem
+was found, 2 the command line is wrong, 130 Ctrl-C. A problem that a person can mend is one paragraph; a traceback
+is a bug.
+"""
+
+# ruff: noqa: PLC0415
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.tools.problem import WRONG_USAGE, CommandError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    help="Forecast streams of time series, and learn at every event. New here? [bold]onward demo[/bold]",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+
+PIPED_WIDTH = 200
+"""Columns for what is not read on a terminal: wide enough that nothing is folded."""
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    # Before numpy is imported: one thread, for results must not depend on the number of cores, and the bank's
+    # matrices are too small for more to pay.
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+    try:
+        app(prog_name="onward")
+    except CommandError as problem:
+        sys.stderr.write(f"onward: {problem}\n")
+        sys.exit(problem.exit_code)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"onward {version('onward')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _onward(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Read `a,b`."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Read `1,24` in ascending order."""
+    try:
+        return tuple(sorted({int(number) for number in _names(text)}))
+    except ValueError:
+        raise CommandError(
+            f"--horizons: whole numbers such as 1,24 are needed, not {text!r}.", exit_code=WRONG_USAGE
+        ) from None
+
+
+def _console(*, error: bool = False) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=error, highlight=False)
+    return console if console.is_terminal else Console(stderr=error, highlight=False, width=PIPED_WIDTH)
+
+
+# ---- files ----
+
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="Tables with a header line; - is standard input.")
+]
+TimeColumn = Annotated[
+    str, typer.Option(metavar="NAME", help="The column of times. Found by its name if not given.")
+]
+SeriesColumn = Annotated[
+    str, typer.Option(metavar="NAME", help="The column that names the series. Without it a file is a series.")
+]
+TargetColumns = Annotated[
+    str, typer.Option(metavar="A,B", help="The columns to forecast. All columns of numbers if not given.")
+]
+FeatureColumns = Annotated[str, typer.Option(metavar="A,B", help="Columns that help to forecast.")]
+
+
+@app.command()
+def replay(
+    files: Files,
+    time_column: TimeColumn = "",
+    series_column: SeriesColumn = "",
+    target_columns: TargetColumns = "",
+    feature_columns: FeatureColumns = "",
+    horizons: Annotated[str, typer.Option(metavar="1,24", help="How many rows ahead to forecast.")] = "1",
+    profile: Annotated[
+        str, typer.Option(help="The make of the model: accurate, balanced or fast.")
+    ] = "accurate",
+    joint: Annotated[
+        bool, typer.Option("--joint", help="Let the model of each target see the other targets of its row.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(metavar="P.csv", help="Write every prediction to this file.")
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(metavar="S.json", help="Write the errors to this file.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Stop after N rows of each file.")
+    ] = None,
+    warmup: Annotated[
+        str,
+        typer.Option(
+            metavar="N|P%", help="Do not score the first rows of each series: a number, or percents."
+        ),
+    ] = "0",
+    standardise: Annotated[
+        str,
+        typer.Option(metavar="N|P%", help="Divide errors by the standard deviation of a series' first rows."),
+    ] = "",
+) -> None:
+    """Learn from files, without a broker, and show the errors beside those of simple methods.
+
+    One pass: each row is first predicted, then scored, then learned from, by the same code as the worker's.
+    """
+    from service.tools.replay import ReplayOptions, run
+    from service.tools.score import Share
+    from service.tools.tables import Wanted
+
+    def share(option: str, text: str) -> Share:
+        try:
+            return Share.parse(text)
+        except ValueError:
+            message = f"{option}: a number of rows or percents, such as 3600 or 20%, not {text!r}."
+            raise CommandError(message, exit_code=WRONG_USAGE) from None
+
+    options = ReplayOptions(
+        files=tuple(files),
+        wanted=Wanted(time_column, series_column, _names(target_columns), _names(feature_columns)),
+        horizons=_numbers(horizons),
+        profile=profile,
+        joint=joint,
+        output=output,
+        summary=summary,
+        limit=limit,
+        warmup=share("--warmup", warmup),
+        standardise=share("--standardise", standardise) if standardise else None,
+    )
+    run(options, out=_console(), notes=_console(error=True))

@@ -1,0 +1,80 @@
+"""Write predictions as a table: one row per prediction, as it was made, with the target that came later."""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple, TextIO
+
+HEADER = (
+    "series",
+    "time",
+    "target_time",
+    "horizon",
+    "target",
+    "prediction",
+    "lower",
+    "upper",
+    "anomaly_score",
+)
+
+
+class Made(NamedTuple):
+    """What was predicted at one row of a series, one entry per horizon."""
+
+    time: str
+    value: float
+    predictions: Sequence[float]
+    lowers: Sequence[float]
+    uppers: Sequence[float]
+    anomaly_score: float
+
+
+class PredictionsFile:
+    """Writes rows in the order in which they were made, series by series.
+
+    A row waits until the target of the farthest horizon has come, so at most that many rows of a series are held
+    back. Nothing of a prediction is changed while it waits: targets are taken from the rows that came after it.
+    """
+
+    def __init__(self, stream: TextIO, horizons: Sequence[int]) -> None:
+        self._horizons = tuple(horizons)
+        self._waiting: dict[str, deque[Made]] = {}
+        self._writer = csv.writer(stream, lineterminator="\n")
+        self._writer.writerow(HEADER)
+
+    def add(self, series: str, made: Made) -> None:
+        """Take in what was predicted at a series' next row; write what need not wait any longer."""
+        waiting = self._waiting.setdefault(series, deque())
+        waiting.append(made)
+        if len(waiting) > self._horizons[-1]:
+            self._write(series, waiting)
+
+    def finish(self, series: Sequence[str] | None = None) -> None:
+        """Write what still waits, of some series or of all; a target that never came stays empty."""
+        for name in list(self._waiting) if series is None else series:
+            waiting = self._waiting.pop(name, deque())
+            while waiting:
+                self._write(name, waiting)
+
+    def _write(self, series: str, waiting: deque[Made]) -> None:
+        made = waiting[0]
+        rows = []
+        for at, horizon in enumerate(self._horizons):
+            target = waiting[horizon] if horizon < len(waiting) else None
+            rows.append(
+                (
+                    series,
+                    made.time,
+                    "" if target is None else target.time,
+                    horizon,
+                    "" if target is None else target.value,
+                    made.predictions[at],
+                    made.lowers[at],
+                    made.uppers[at],
+                    made.anomaly_score,
+                )
+            )
+        self._writer.writerows(rows)
+        waiting.popleft()

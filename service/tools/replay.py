@@ -1,0 +1,298 @@
+"""Replay tables through the worker's learner without a broker: predict, score, then learn, in one pass."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from models.bank import Bank, StepResult
+from models.protocols import Array
+from models.specification import Specification, from_profile
+from service.tools.predictions_file import Made, PredictionsFile
+from service.tools.problem import WRONG_USAGE, CommandError
+from service.tools.score import NOTHING, Score, Share, grid
+from service.tools.tables import Row, Source, Table, Wanted, open_table, sources
+
+ROUND_ROWS_MAX = 256
+"""Rows of different series that are learned in one call; beyond this a call is no cheaper per row."""
+PROGRESS_INTERVAL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """What `onward replay` was asked to do."""
+
+    files: tuple[str, ...]
+    wanted: Wanted
+    horizons: tuple[int, ...] = (1,)
+    profile: str = "accurate"
+    joint: bool = False
+    output: Path | None = None
+    summary: Path | None = None
+    limit: int | None = None
+    warmup: Share = NOTHING
+    standardise: Share | None = None
+
+
+def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
+    """Replay the files; the table of errors goes to `out`, all else that is said to `notes`.
+
+    Raises:
+        CommandError: something is wrong with a file, its columns, or what was asked for.
+    """
+    files = sources(options.files)
+    _check(options, files)
+    with ExitStack() as stack:
+        predictions = None
+        if options.output is not None:
+            stream = stack.enter_context(options.output.open("w", encoding="utf-8", newline=""))
+            predictions = PredictionsFile(stream, options.horizons)
+        totals = _count_rows(files, options)
+        replay: Replay | None = None
+        started = time.perf_counter()
+        for file in files:
+            with open_table(file, options.wanted) as table:
+                _say_columns(table, options.wanted, notes)
+                if replay is None:
+                    replay = Replay(options, _specification(options, table), totals, predictions)
+                _show_progress(replay.run(table), table, options, notes)
+                _say_skipped(table, notes)
+        if predictions is not None:
+            predictions.finish()
+        seconds = time.perf_counter() - started
+    if replay is None or not replay.score.events:
+        labels = ", ".join(file.label for file in files)
+        raise CommandError(f"Nothing to learn from: no row of {labels} could be used.")
+    summary = replay.score.summary(seconds)
+    if options.summary is not None:
+        text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        options.summary.write_bytes(text)
+    out.print(grid(summary, standardised=options.standardise is not None))
+    notes.print(
+        f"{summary['events']:,} events, {len(summary['series']):,} series, {seconds:.1f} s: "
+        f"{summary['events'] / max(seconds, 1e-9):,.0f} a second."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A series of the bank: its slot, its index in the score, and its targets' names in what is written."""
+
+    slot: int
+    index: int
+    names: tuple[str, ...]
+
+
+class Replay:
+    """The learner over tables: a bank, its series, and what is made of each result."""
+
+    def __init__(
+        self,
+        options: ReplayOptions,
+        specification: Specification,
+        totals: Counter[str],
+        predictions: PredictionsFile | None,
+    ) -> None:
+        self.score = Score(specification)
+        self._options = options
+        self._bank = Bank(specification)
+        self._totals = totals
+        self._predictions = predictions
+        self._series: dict[tuple[str, ...], Series] = {}
+
+    def run(self, table: Table) -> Iterator[int]:
+        """Learn a table's rows; after each call of the bank yield how many rows that was."""
+        self._require_fitting(table)
+        groups: dict[str, list[Series]] = {}
+        for rows in _rounds(table.rows(), self._options.limit):
+            for row in rows:
+                if row.series not in groups:
+                    groups[row.series] = self._admit(table, row.series)
+            series = [one for row in rows for one in groups[row.series]]
+            width = len(series) // len(rows)
+            values = np.array([row.values for row in rows]).reshape(len(series), -1)
+            result = self._bank.step(
+                np.array([one.slot for one in series]),
+                np.repeat(np.array([row.time for row in rows]), width),
+                values,
+                np.repeat(np.array([row.features for row in rows]), width, axis=0),
+            )
+            self.score.add(np.array([one.index for one in series]), values, result)
+            if self._predictions is not None:
+                times = [row.time_text for row in rows for _ in range(width)]
+                _write(self._predictions, times, series, values, result)
+            yield len(rows)
+        if self._predictions is not None and not table.columns.series:
+            # No other file goes on with these series, so nothing that they wait for will come.
+            self._predictions.finish(
+                [name for group in groups.values() for one in group for name in one.names]
+            )
+
+    def _require_fitting(self, table: Table) -> None:
+        needed, targets = self._bank.specification.targets, table.columns.targets
+        if self._options.joint and targets != needed:
+            raise CommandError(
+                f"With --joint all files need the same targets: {table.source.label} has {', '.join(targets)}, "
+                f"those before it {', '.join(needed)}. Name them with --target-columns.",
+                exit_code=WRONG_USAGE,
+            )
+
+    def _admit(self, table: Table, series: str) -> list[Series]:
+        """Return the series of the bank to which a row of this series goes: one per target, unless joint."""
+        base = series or table.source.name
+        targets = table.columns.targets
+        names = (base,) if len(targets) == 1 else tuple(f"{base}/{target}" for target in targets)
+        groups = [names] if self._options.joint else [(name,) for name in names]
+        return [self._find_or_make(base, group, table) for group in groups]
+
+    def _find_or_make(self, base: str, names: tuple[str, ...], table: Table) -> Series:
+        if names not in self._series:
+            total, standardise = self._totals[base], self._options.standardise
+            index = self.score.admit(
+                names,
+                warmup=self._options.warmup.of(total),
+                statistics_rows=0 if standardise is None else standardise.of(total),
+            )
+            self._series[names] = Series(self._bank.admit(), index, names)
+        elif not table.columns.series:
+            raise CommandError(f"Two series would be named {names[0]!r}; rename {table.source.label}.")
+        return self._series[names]
+
+
+def _rounds(rows: Iterator[Row], limit: int | None) -> Iterator[list[Row]]:
+    """Cut the rows into runs in which each series stands at most once."""
+    group: list[Row] = []
+    seen: set[str] = set()
+    for row in itertools.islice(rows, limit):
+        if row.series in seen or len(group) == ROUND_ROWS_MAX:
+            yield group
+            group, seen = [], set()
+        group.append(row)
+        seen.add(row.series)
+    if group:
+        yield group
+
+
+def _write(
+    file: PredictionsFile,
+    times: Sequence[str],
+    series: Sequence[Series],
+    values: Array,
+    result: StepResult,
+) -> None:
+    # Lists at once: an array's elements one by one are ten times slower.
+    columns = (values, result.prediction, result.lower, result.upper, result.anomaly_score)
+    for time_text, one, *rows in zip(times, series, *(column.tolist() for column in columns), strict=True):
+        for name, *made in zip(one.names, *rows, strict=True):
+            file.add(name, Made(time_text, *made))
+
+
+def _show_progress(steps: Iterator[int], table: Table, options: ReplayOptions, notes: Console) -> None:
+    """Go through the steps and draw how far they are: in rows up to a limit, or else in the file's bytes."""
+    path, by_bytes = table.source.path, options.limit is None
+    size = options.limit if path is None or not by_bytes else path.stat().st_size
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+    columns_of_time = (TaskProgressColumn(show_speed=False), TimeRemainingColumn())
+    with Progress(
+        *columns, *columns_of_time, console=notes, transient=True, disable=not notes.is_terminal
+    ) as bar:
+        task = bar.add_task(table.source.name, total=size)
+        rows, shown = 0, 0.0
+        for step in steps:
+            rows += step
+            # Drawing is for people: ten times a second is enough.
+            if (now := time.monotonic()) - shown > PROGRESS_INTERVAL_SECONDS:
+                shown = now
+                bar.update(task, completed=table.bytes_read if by_bytes else rows)
+
+
+def _say_columns(table: Table, wanted: Wanted, notes: Console) -> None:
+    columns = table.columns
+    said = []
+    if not wanted.time:
+        said.append(f"times from column {columns.time!r}")
+    if not wanted.targets:
+        said.append(f"forecasting {', '.join(columns.targets)}")
+        if columns.ignored:
+            said.append(f"not using {', '.join(columns.ignored)}")
+    if said:
+        notes.print(f"{table.source.label}: {'; '.join(said)}.", style="dim", markup=False)
+
+
+def _say_skipped(table: Table, notes: Console) -> None:
+    for reason, skipped in table.skipped.items():
+        rows = "1 row" if skipped.count == 1 else f"{skipped.count:,} rows"
+        where = f"{table.source.label}: {rows} skipped, first at line {skipped.first_line:,}"
+        notes.print(f"{where}: {reason}.", style="yellow", markup=False)
+
+
+def _count_rows(files: Sequence[Source], options: ReplayOptions) -> Counter[str]:
+    """Count each series' rows, if a share in percent needs it."""
+    totals: Counter[str] = Counter()
+    if options.warmup.percent is None and (
+        options.standardise is None or options.standardise.percent is None
+    ):
+        return totals
+    for file in files:
+        if file.path is None:
+            message = "Standard input has no end to take percents of; give a number of rows."
+            raise CommandError(message, exit_code=WRONG_USAGE)
+        with open_table(file, options.wanted) as table:
+            rows = itertools.islice(table.rows(), options.limit)
+            totals.update(row.series or file.name for row in rows)
+    return totals
+
+
+def _specification(options: ReplayOptions, table: Table | None = None) -> Specification:
+    """Return the make of the models; a joint one's targets are those of the first table."""
+    targets = table.columns.targets if table is not None and options.joint else ("value",)
+    try:
+        return from_profile(
+            options.profile,
+            targets=targets,
+            features=options.wanted.features,
+            horizons=options.horizons,
+            joint=options.joint,
+        )
+    except ValueError as error:
+        raise CommandError(f"This model cannot be made: {error}.", exit_code=WRONG_USAGE) from error
+
+
+def _check(options: ReplayOptions, files: Sequence[Source]) -> None:
+    """Refuse before the first row what would only fail after many."""
+    _specification(options)
+    for file in files:
+        if file.path is not None:
+            with open_table(file, options.wanted):
+                pass
+    written = [path for path in (options.output, options.summary) if path is not None]
+    read = {file.path.resolve() for file in files if file.path is not None}
+    for path in written:
+        if path.resolve() in read:
+            raise CommandError(
+                f"{path} is one of the files that are read; write to another.", exit_code=WRONG_USAGE
+            )
+        if path.is_dir() or not path.parent.is_dir():
+            raise CommandError(
+                f"{path} cannot be written: check that its folder exists.", exit_code=WRONG_USAGE
+            )
+    if len(written) == 2 and written[0].resolve() == written[1].resolve():
+        message = "--output and --summary name the same file; give each its own."
+        raise CommandError(message, exit_code=WRONG_USAGE)
