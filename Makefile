@@ -43,10 +43,9 @@ test: ## Set everything up and run the tests
 .PHONY: lint
 lint: ## Check the style, the types and the arrows between packages
 	@$(environment) dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	@status=0; for check in "ruff check ." "ruff format --check ." mypy "lint-imports --no-logo --no-cache"; do \
+		echo "onward: $$check" >&2; $(BIN)/$$check || status=1; \
+	done; exit $$status
 
 .PHONY: format
 format: ## Put the code into the one format, and mend what can be mended
