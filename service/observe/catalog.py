@@ -12,6 +12,8 @@ from typing import Literal
 
 WINDOWS = (1_000, 100_000)
 """Spans of the moving means, in forecasts whose label has arrived: what is now, and what is usual."""
+NAIVE = ("last_value", "seasonal")
+"""The experts that learn nothing: what a forecast has to beat."""
 RESTORE_SOURCES = ("checkpoint", "none", "other")
 CHECKPOINT_FAILURES = ("store", "timeout", "other")
 

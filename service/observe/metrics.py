@@ -30,12 +30,10 @@ from prometheus_client.registry import Collector
 
 from models.bank import StepResult
 from models.specification import Specification
-from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, RESTORE_SOURCES, WINDOWS, Metric
+from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, NAIVE, RESTORE_SOURCES, WINDOWS, Metric
 from service.observe.figures import Array, Buckets, MovingMean, Recent, add_counts, closed
 from service.ports import Applied, Outcome, Reason
 
-NAIVE = ("last_value", "seasonal")
-"""The experts that learn nothing: what a forecast has to beat."""
 SKILL_MIN = -1.0
 """Skill ends here, at twice the naive error, or one constant series would hide all others."""
 _STEP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

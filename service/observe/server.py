@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,7 +38,7 @@ class BindError(OSError):
 class Response:
     """An answer: a whole body, or pieces that are sent as they come."""
 
-    body: bytes | Iterator[bytes]
+    body: bytes | Generator[bytes]
     content_type: str = "text/plain; charset=utf-8"
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -196,8 +196,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        for piece in [response.body] if isinstance(response.body, bytes) else response.body:
-            self.wfile.write(piece)
+        if isinstance(response.body, bytes):
+            self.wfile.write(response.body)
+            return
+        with contextlib.closing(response.body) as pieces:
+            for piece in pieces:
+                self.wfile.write(piece)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         _log.debug("%s %s", self.client_address[0], format % args)

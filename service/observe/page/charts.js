@@ -1,0 +1,232 @@
+// The charts, all drawn by uPlot. Colours are those of the style sheet, so that both schemes fit.
+/* global uPlot */
+
+import { axisText, timeText } from "./words.js";
+
+export const DRIFT = 1;
+export const RESTART = 2;
+// An anomaly score is the share of past events that were less surprising: this is one event in 200.
+const ANOMALY = 0.995;
+const FONT = "11px system-ui, sans-serif";
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+const EXPERT_COLOURS = { last_value: "last-value", seasonal: "seasonal", linear: "linear", recurrent: "recurrent" };
+const SPARE = ["spare-1", "spare-2", "spare-3"];
+export const expertColour = (name, place) => EXPERT_COLOURS[name] ?? SPARE[place % SPARE.length];
+
+function axes(times, { small = false, values = axisText, ticks = true } = {}) {
+  const common = {
+    stroke: colour("muted"),
+    font: FONT,
+    grid: { stroke: colour("grid"), width: 1 },
+    ticks: { show: false },
+  };
+  return [
+    {
+      ...common,
+      space: small ? 90 : 110,
+      size: 22,
+      gap: 4,
+      grid: { show: false },
+      values: (_, rows) => rows.map((row) => times(row)),
+    },
+    {
+      ...common,
+      show: ticks,
+      size: small ? 42 : 50,
+      gap: 4,
+      space: small ? 30 : 34,
+      values: (_, splits) => splits.map(values),
+    },
+  ];
+}
+
+const rowRange = (_, low, high) => (low == null ? [0, 1] : low === high ? [low - 1, high + 1] : [low, high]);
+
+// The value axis holds what came, and of forecast and interval what is near: a first wild interval would
+// flatten everything else.
+export function valueRange(panel) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of panel.actual) {
+    if (value == null) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  if (low > high) return [0, 1];
+  const room = (high - low || Math.abs(high) || 1) * 0.3;
+  let [bottom, top] = [low, high];
+  for (const column of [panel.predicted, panel.lower, panel.upper]) {
+    for (const value of column) {
+      if (value == null) continue;
+      bottom = Math.min(bottom, Math.max(value, low - room));
+      top = Math.max(top, Math.min(value, high + room));
+    }
+  }
+  const pad = (top - bottom || room) * 0.06;
+  return [bottom - pad, top + pad];
+}
+
+// Drift and restarts are lines over the whole height, anomalies are rings on the value.
+function drawMarks(chart, panel) {
+  const { ctx, bbox } = chart;
+  const pixel = devicePixelRatio || 1;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  for (let i = 0; i < panel.rows.length; i += 1) {
+    const x = chart.valToPos(panel.rows[i], "x", true);
+    for (const [bit, name, dash] of [[DRIFT, "drift", []], [RESTART, "restart", [4 * pixel, 3 * pixel]]]) {
+      if (!(panel.marks[i] & bit)) continue;
+      ctx.strokeStyle = colour(name);
+      ctx.lineWidth = 1.5 * pixel;
+      ctx.setLineDash(dash);
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.setLineDash([]);
+      ctx.fillStyle = colour(name);
+      ctx.beginPath();
+      ctx.moveTo(x - 4 * pixel, bbox.top);
+      ctx.lineTo(x + 4 * pixel, bbox.top);
+      ctx.lineTo(x, bbox.top + 6 * pixel);
+      ctx.fill();
+    }
+    if (panel.anomaly[i] >= ANOMALY && panel.actual[i] != null) {
+      ctx.strokeStyle = colour("anomaly");
+      ctx.lineWidth = 1.75 * pixel;
+      ctx.beginPath();
+      ctx.arc(x, chart.valToPos(panel.actual[i], "y", true), 4 * pixel, 0, 2 * Math.PI);
+      ctx.stroke();
+    }
+  }
+  ctx.restore();
+}
+
+function create(element, options, data) {
+  return new uPlot(
+    {
+      width: Math.max(element.clientWidth, 160),
+      height: element.clientHeight,
+      legend: { show: false },
+      padding: [8, 8, 0, 0],
+      ...options,
+    },
+    data,
+    element,
+  );
+}
+
+const line = (name, width, more = {}) => ({ stroke: colour(name), width, points: { show: false }, ...more });
+
+// A series: value, forecast, interval and marks. `reading` is told the place that is pointed at.
+export function seriesChart(element, panel, { small, reading = null }) {
+  const data = () => [panel.rows, panel.upper, panel.lower, panel.predicted, panel.actual];
+  const chart = create(
+    element,
+    {
+      scales: { x: { time: false, range: rowRange }, y: { range: () => valueRange(panel) } },
+      axes: axes(panel.timeOf, { small }),
+      cursor: reading
+        ? { sync: { key: "detail" }, y: false, drag: { x: false, y: false } }
+        : { show: false },
+      series: [
+        {},
+        line("band", 0),
+        line("band", 0),
+        line("forecast", small ? 1.5 : 2),
+        line("actual", small ? 1.25 : 1.5),
+      ],
+      bands: [{ series: [1, 2], fill: colour("band") }],
+      hooks: {
+        draw: [(self) => drawMarks(self, panel)],
+        setCursor: reading ? [(self) => reading(self.cursor.idx)] : [],
+      },
+    },
+    data(),
+  );
+  return { chart, draw: () => chart.setData(data()) };
+}
+
+const DETAIL = { sync: { key: "detail" }, y: false, drag: { x: false, y: false } };
+
+// Moving means of the absolute error: the forecast's and each method's.
+export function errorChart(element, panel, methods) {
+  const data = () => [panel.rows, ...methods.map((_, place) => panel.errors.map((row) => row[place] ?? null))];
+  const chart = create(
+    element,
+    {
+      scales: { x: { time: false, range: rowRange }, y: { range: (_, __, high) => [0, high > 0 ? high * 1.08 : 1] } },
+      axes: axes(panel.timeOf),
+      cursor: DETAIL,
+      series: [
+        {},
+        ...methods.map(({ colour: name, naive, forecast }) =>
+          line(name, forecast ? 2.5 : 1.5, naive ? { dash: [5, 4] } : {}),
+        ),
+      ],
+    },
+    data(),
+  );
+  return { chart, draw: () => chart.setData(data()) };
+}
+
+// The shares of the methods, one upon the other up to 1. The highest is drawn first, the others over it.
+export function weightChart(element, panel, experts) {
+  const data = () => {
+    const columns = experts.map(() => []);
+    for (const weights of panel.weights) {
+      let sum = 0;
+      experts.forEach((_, place) => {
+        sum += weights[place] ?? 0;
+        columns[place].push(sum);
+      });
+    }
+    return [panel.rows, ...columns.reverse()];
+  };
+  const chart = create(
+    element,
+    {
+      scales: { x: { time: false, range: rowRange }, y: { range: [0, 1] } },
+      axes: axes(panel.timeOf, { values: (value) => `${Math.round(value * 100)}%` }),
+      cursor: DETAIL,
+      series: [
+        {},
+        ...experts
+          .map((name, place) => line(expertColour(name, place), 0, { fill: colour(expertColour(name, place)) }))
+          .reverse(),
+      ],
+    },
+    data(),
+  );
+  return { chart, draw: () => chart.setData(data()) };
+}
+
+const positive = (values) => values.map((value) => (value > 0 ? value : null));
+
+// Gradient and influence norm, on an axis of powers of ten.
+export function normChart(element, panel) {
+  const data = () => [panel.rows, positive(panel.gradient), positive(panel.influence)];
+  const chart = create(
+    element,
+    {
+      scales: {
+        x: { time: false, range: rowRange },
+        y: { distr: 3, range: (_, low, high) => (low == null ? [0.1, 10] : uPlot.rangeLog(low, high, 10, false)) },
+      },
+      axes: axes(panel.timeOf, { values: (value) => (value == null ? "" : axisText(value)) }),
+      cursor: DETAIL,
+      series: [{}, line("gradient", 1.25), line("influence", 2)],
+    },
+    data(),
+  );
+  return { chart, draw: () => chart.setData(data()) };
+}
+
+export const timeLabels = (panel) => (row) => {
+  const place = row - (panel.rows[0] ?? 0);
+  return Number.isInteger(place) && panel.times[place] != null ? timeText(panel.times[place]) : "";
+};
