@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -289,10 +290,9 @@ def _check(options: ReplayOptions, files: Sequence[Source]) -> None:
             raise CommandError(
                 f"{path} is one of the files that are read; write to another.", exit_code=WRONG_USAGE
             )
-        if path.is_dir() or not path.parent.is_dir():
-            raise CommandError(
-                f"{path} cannot be written: check that its folder exists.", exit_code=WRONG_USAGE
-            )
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            message = f"{path} cannot be written: check that its folder exists and is yours."
+            raise CommandError(message, exit_code=WRONG_USAGE)
     if len(written) == 2 and written[0].resolve() == written[1].resolve():
         message = "--output and --summary name the same file; give each its own."
         raise CommandError(message, exit_code=WRONG_USAGE)
