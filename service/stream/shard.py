@@ -166,6 +166,7 @@ class Shard:
             outcomes=outcomes,
             reasons=reasons,
             replayed=replayed,
+            consumed=len(records),
             event_time_last=None if last is None else last.time,
         )
 
