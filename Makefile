@@ -74,11 +74,8 @@ lock: ## Lock the dependencies with their hashes (UPGRADE=1: to the newest)
 	$(compile) -c requirements/dev.lock --extra fast --extra demo pyproject.toml -o requirements/demo.lock
 
 .PHONY: image
-image: ## Build the container image with docker, podman or buildah (IMAGE=name:tag)
-	@for engine in docker podman buildah; do \
-		if command -v "$$engine" >/dev/null; then echo "onward: building $(IMAGE) with $$engine" >&2; exec "$$engine" build $(ARGS) -t $(IMAGE) .; fi; \
-	done; \
-	echo "onward: none of docker, podman and buildah is installed; install one of them" >&2; exit 1
+image: ## Build the container image with docker or buildah (IMAGE=name:tag)
+	@exec deploy/build-image.sh $(IMAGE) $(ARGS)
 
 .PHONY: clean
 clean: ## Remove the environments, the caches and what was built

@@ -35,7 +35,7 @@ REGISTRY_HOSTS = tuple(
         ("crates", "io"),
         ("golang", "org"),
         ("maven", "org"),
-        ("maven.apache", "org"),
+        ("repo.maven.apache", "org"),
         ("debian", "org"),
         ("archive.ubuntu", "com"),
     ]
