@@ -190,3 +190,10 @@ def test_every_marker_with_programs_is_declared(project: dict[str, Any]) -> None
     """Goal: a marker means one thing. Method: compare pytest's list of markers with the table of programs."""
     declared = {line.partition(":")[0] for line in project["tool"]["pytest"]["ini_options"]["markers"]}
     assert set(PROGRAMS) <= declared
+
+
+def test_continuous_integration_installs_every_program_that_a_test_may_need() -> None:
+    """Goal: a test that may not be skipped there can run there. Method: compare .ci/run with the table of programs."""
+    script = (ROOT / ".ci" / "run").read_text()
+    needed = {program for programs, _ in PROGRAMS.values() for program in programs}
+    assert {program for program in needed if f'    "{program} ' not in script} == set()
