@@ -153,7 +153,7 @@ def _line(model: type[BaseModel], merged: Merged, detail: Mapping[str, Any]) -> 
     key = tuple(str(part) for part in detail["loc"])
     where = _where(merged, key)
     if detail["type"] == "extra_forbidden":
-        return f"{where}: no such setting; {_advice(model, key, where)}"
+        return f"{where}: no such setting; {_advice(model, merged, key)}"
     message = detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     value = detail["input"]
     if isinstance(value, str | int | float) and not SECRETS & set(key):
@@ -170,17 +170,21 @@ def _where(merged: Merged, key: Key) -> str:
     return inside[0] if len(inside) == 1 else ".".join(key) or "settings"
 
 
-def _advice(model: type[BaseModel], key: Key, where: str) -> str:
+def _advice(model: type[BaseModel], merged: Merged, key: Key) -> str:
     """Name the setting that the writer of an unknown one may have meant."""
+    written = next((one for one in merged.written_as if one[: len(key)] == key), key)
+    known = {".".join(one): one for one in _keys(model)}
+    by_member = {one[-1]: ".".join(one) for one in known.values()}
     group = model
     for part in key[:-1]:
         group = _group(group, part) or group
-    near = [
-        ".".join((*key[:-1], name)) for name in difflib.get_close_matches(key[-1], group.model_fields, n=1)
+    # A slip anywhere in the whole name; or in this part of it; or the right name in the wrong group.
+    near = difflib.get_close_matches(".".join(written), known, n=1, cutoff=0.85)
+    near = near or [
+        ".".join((*key[:-1], n)) for n in difflib.get_close_matches(key[-1], group.model_fields, n=1)
     ]
-    if not near:  # the right name in the wrong group, or without one
-        last = {one[-1]: ".".join(one) for one in _keys(model)}
-        near = [last[name] for name in difflib.get_close_matches(key[-1], last, n=1, cutoff=0.8)]
+    near = near or [by_member[n] for n in difflib.get_close_matches(key[-1], by_member, n=1, cutoff=0.8)]
     if not near:
         return f"remove it, or write one of {', '.join(group.model_fields)}"
-    return f"did you mean {_variable(near[0].split('.')) if where.startswith(PREFIX) else near[0]}?"
+    in_environment = merged.written_as.get(written, "").startswith(PREFIX)
+    return f"did you mean {_variable(near[0].split('.')) if in_environment else near[0]}?"

@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from models import snapshot
 from models.bank import Bank, StepResult
-from models.protocols import Fields
 from service.ports import (
     Applied,
     Event,
@@ -76,7 +76,7 @@ class _Series:
         self.last_time = max(self.last_time, event.time)
         self.last_offset = event.offset
 
-    def fields(self) -> Fields:
+    def fields(self) -> dict[str, npt.NDArray[Any]]:
         """Return what a checkpoint holds of it; the offset stands beside."""
         return {
             "shard/last_time": np.array([self.last_time]),
