@@ -14,14 +14,6 @@ from pathlib import Path
 import numpy as np
 import orjson
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from models.bank import Bank, StepResult
 from models.protocols import Array
@@ -30,10 +22,10 @@ from service.tools.predictions_file import Made, PredictionsFile
 from service.tools.problem import WRONG_USAGE, CommandError
 from service.tools.score import NOTHING, Score, Share, grid
 from service.tools.tables import Row, Source, Table, Wanted, open_table, sources
+from service.tools.terminal import progress, say_columns, say_skipped
 
 ROUND_ROWS_MAX = 256
 """Rows of different series that are learned in one call; beyond this a call is no cheaper per row."""
-PROGRESS_INTERVAL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +62,11 @@ def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
         started = time.perf_counter()
         for file in files:
             with open_table(file, options.wanted) as table:
-                _say_columns(table, options.wanted, notes)
+                say_columns(table, options.wanted, notes)
                 if replay is None:
                     replay = Replay(options, _specification(options, table), totals, predictions)
                 _show_progress(replay.run(table), table, options, notes)
-                _say_skipped(table, notes)
+                say_skipped(table, notes)
         if predictions is not None:
             predictions.finish()
         seconds = time.perf_counter() - started
@@ -209,39 +201,15 @@ def _show_progress(steps: Iterator[int], table: Table, options: ReplayOptions, n
     """Go through the steps and draw how far they are: in rows up to a limit, or else in the file's bytes."""
     path, by_bytes = table.source.path, options.limit is None
     size = options.limit if path is None or not by_bytes else path.stat().st_size
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
-    columns_of_time = (TaskProgressColumn(show_speed=False), TimeRemainingColumn())
-    with Progress(
-        *columns, *columns_of_time, console=notes, transient=True, disable=not notes.is_terminal
-    ) as bar:
-        task = bar.add_task(table.source.name, total=size)
-        rows, shown = 0, 0.0
+    with progress(table.source.name, size, notes) as advance:
+        rows = 0
+
+        def done() -> int:
+            return table.bytes_read if by_bytes else rows
+
         for step in steps:
             rows += step
-            # Drawing is for people: ten times a second is enough.
-            if (now := time.monotonic()) - shown > PROGRESS_INTERVAL_SECONDS:
-                shown = now
-                bar.update(task, completed=table.bytes_read if by_bytes else rows)
-
-
-def _say_columns(table: Table, wanted: Wanted, notes: Console) -> None:
-    columns = table.columns
-    said = []
-    if not wanted.time:
-        said.append(f"times from column {columns.time!r}")
-    if not wanted.targets:
-        said.append(f"forecasting {', '.join(columns.targets)}")
-        if columns.ignored:
-            said.append(f"not using {', '.join(columns.ignored)}")
-    if said:
-        notes.print(f"{table.source.label}: {'; '.join(said)}.", style="dim", markup=False)
-
-
-def _say_skipped(table: Table, notes: Console) -> None:
-    for reason, skipped in table.skipped.items():
-        rows = "1 row" if skipped.count == 1 else f"{skipped.count:,} rows"
-        where = f"{table.source.label}: {rows} skipped, first at line {skipped.first_line:,}"
-        notes.print(f"{where}: {reason}.", style="yellow", markup=False)
+            advance(done)
 
 
 def _count_rows(files: Sequence[Source], options: ReplayOptions) -> Counter[str]:
