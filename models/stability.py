@@ -16,9 +16,9 @@ import numpy as np
 
 from models.protocols import Array, BoolArray
 
-EXACT_STATES_MAX: Final = 32
-"""Up to so many state components the dense spectral radius is taken from the eigenvalues. Beyond, the
-bound by repeated squaring costs a fraction and is at most some per cent too high."""
+EXACT_STATES_MAX: Final = 16
+"""Up to so many state components the dense spectral radius is taken from the eigenvalues. Beyond, those
+cost as much as the step of the influence itself; the bound costs a fraction, some per cent too high."""
 SQUARINGS: Final = 6
 """J^64: a bound that is too high by cond^(1/64), that is 4% for a condition number of 10."""
 

@@ -95,7 +95,7 @@ class ClipByGlobalNorm:
         over = norm > self.norm_max
         np.copyto(state["norm"], norm, where=active)
         np.copyto(state["clipped"], over, where=active)
-        state["clip_count"] += active & over
+        state["clip_count"] += over
         factor = (self.norm_max / np.where(over, norm, self.norm_max)).reshape(per_row)
         return gradient * factor, active
 

@@ -178,6 +178,14 @@ def test_rtu_leaves_a_zero_state_at_zero_inputs() -> None:
     assert not factors.immediate.any()
 
 
+@pytest.mark.parametrize("part", [0, 1])
+def test_an_rtu_unit_is_saturated_if_either_part_is(part: int) -> None:
+    cell = Rtu(n_inputs=1, n_units=3)
+    state = np.full((1, 2, 3), 0.1)
+    state[0, part] = [0.1, 3.0, -3.0]
+    assert cell.saturated(state).tolist() == [[False, True, True]]
+
+
 @pytest.mark.parametrize("log_rate", [-800.0, -40.0, -5.0, 0.0, 5.0, 6.0, 7.0, 800.0])
 @pytest.mark.parametrize("log_phase", [-800.0, 0.0, 6.5, 800.0])
 def test_rtu_stays_inside_the_unit_circle_and_finite_for_any_parameters(

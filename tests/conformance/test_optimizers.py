@@ -179,6 +179,15 @@ def test_a_guard_refuses_row_by_row() -> None:
     assert state["guard.skip_count"].tolist() == [0, 1, 1, 0]
 
 
+def test_a_guards_flag_is_that_of_the_rows_last_active_gradient() -> None:
+    guard = finite_guard(1.0)
+    state = one_row(guard.init_state((1,)))
+    guard.update(state, np.array([[2.0]]), ACTIVE)
+    guard.update(state, np.array([[0.0]]), INACTIVE)
+    assert state["skipped"].tolist() == [True]
+    assert state["skip_count"].tolist() == [1]
+
+
 def test_a_guard_without_a_bound_lets_all_finite_norms_pass() -> None:
     guard = finite_guard()
     state = one_row(guard.init_state((2,)))

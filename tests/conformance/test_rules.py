@@ -155,6 +155,34 @@ def test_a_rule_called_approximate_is_not_exact(cell_name: str, rule_name: str) 
     assert relative_error(gradient, expected) > 1e-2
 
 
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+def test_the_immediate_derivative_knows_the_last_step_alone(cell_name: str) -> None:
+    run = make_run(cell_name)
+    rule = RULES["immediate"](run.cell)
+    memory, state = one_row(rule.init_memory()), run.state[None]
+    for at in range(3):
+        state = advance(run, rule, memory, state, at).state
+    factors = advance(run, rule, memory, state, 3)
+    last_alone = one_row(rule.init_memory())
+    rule.advance(last_alone, factors)
+    credit = np.ones_like(state)[:, None]
+    assert rule.gradient(memory, credit).tobytes() == rule.gradient(last_alone, credit).tobytes()
+
+
+@for_every_pair
+def test_a_rule_does_not_change_or_keep_the_factors(cell_name: str, rule_name: str) -> None:
+    run = make_run(cell_name)
+    rule = RULES[rule_name](run.cell)
+    memory = one_row(rule.init_memory())
+    advance(run, rule, memory, run.state[None], 0)
+    factors = run.cell.step(run.params[None], run.state[None], run.inputs[1][None])
+    arrays = (factors.state, factors.transition, factors.immediate)
+    for array in arrays:
+        array.flags.writeable = False
+    rule.advance(memory, factors)
+    assert not any(np.shares_memory(rows, array) for rows in memory.values() for array in arrays)
+
+
 @for_every_pair
 def test_several_credits_at_once_are_as_one_after_the_other(cell_name: str, rule_name: str) -> None:
     run = make_run(cell_name)
