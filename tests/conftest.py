@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.prerequisites import PROGRAMS, require_programs_of
 
+pytest_plugins = ["tests.kafka_broker"]
+
 # The same examples every time: a red run is red again. No deadline: cores are shared, and the first call compiles.
 settings.register_profile(
     "ci", derandomize=True, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

@@ -11,7 +11,7 @@ import os
 import secrets
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,9 +22,8 @@ from service.ports import CheckpointError, FencedError
 FORMAT = "onward checkpoints 1"
 _BUSY_SECONDS = 30.0
 """Workers that share the file wait this long for each other; a save takes milliseconds."""
-_SCHEMA = f"""
+_SCHEMA = """
     CREATE TABLE format (text TEXT NOT NULL);
-    INSERT INTO format VALUES ('{FORMAT}');
     CREATE TABLE owner (partition INTEGER PRIMARY KEY, token BLOB NOT NULL);
     CREATE TABLE record (partition INTEGER NOT NULL, key BLOB NOT NULL, data BLOB NOT NULL, PRIMARY KEY (partition, key));
 """
@@ -95,7 +94,10 @@ class SqliteBackend:
             raise RuntimeError("the checkpoint store is not started")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function)
-        except sqlite3.DatabaseError as error:
+        except (
+            sqlite3.DatabaseError,
+            UnicodeDecodeError,
+        ) as error:  # it decodes its messages, with what is in the file
             raise CheckpointError(
                 f"the checkpoint file {self._path} cannot be used ({error}). If it is damaged, put a copy of it back, or "
                 f"give up the state of all partitions: stop the workers, remove {self._path}, {self._path}-wal and "
@@ -105,11 +107,15 @@ class SqliteBackend:
     def _open(self) -> sqlite3.Connection:
         if not self._path.exists():
             _create(self._path)
-        connection = _connect(self._path)
+        # Autocommit, for transactions of our own. Used by the store's one thread, made and closed in it.
+        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
+            # Before anything that writes: a file that is not ours stays as it is.
             found = connection.execute("SELECT text FROM format").fetchall()
             if found != [(FORMAT,)]:
-                raise sqlite3.DatabaseError(f"its format is {found}, not {FORMAT!r}")  # noqa: TRY301
+                raise sqlite3.DatabaseError(f"its format is {found}, not {FORMAT!r}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
         except BaseException:
             connection.close()
             raise
@@ -122,10 +128,10 @@ class SqliteBackend:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield self._connection
+            self._connection.execute("COMMIT")
         except BaseException:
             self._connection.rollback()
             raise
-        self._connection.execute("COMMIT")
 
     def _require_ownership(self, connection: sqlite3.Connection, partition: int) -> None:
         owner = connection.execute("SELECT token FROM owner WHERE partition = ?", (partition,)).fetchone()
@@ -143,18 +149,6 @@ def _text(key: object) -> str:
     return key.decode(errors="replace") if isinstance(key, bytes) else str(key)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # Autocommit, for transactions of our own; used by the store's one thread, made and closed in it.
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-    _execute(connection, ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"))
-    return connection
-
-
-def _execute(connection: sqlite3.Connection, statements: Iterable[str]) -> None:
-    for statement in statements:
-        connection.execute(statement)
-
-
 def _create(path: Path) -> None:
     """Make an empty file of ours, whole or not at all; another worker may be doing the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,6 +158,7 @@ def _create(path: Path) -> None:
     try:
         with closing(sqlite3.connect(new, isolation_level=None)) as connection:
             connection.executescript(_SCHEMA)
+            connection.execute("INSERT INTO format VALUES (?)", (FORMAT,))
         try:
             path.hardlink_to(new)
         except FileExistsError:

@@ -72,7 +72,9 @@ class Checkpoints:
         # the next one is an error until the partition is loaded again.
         index = self._indices.pop(partition, None)
         if index is None:
-            raise RuntimeError(f"partition {partition} was not loaded, or its last save failed; load it first")
+            raise RuntimeError(
+                f"partition {partition} was not loaded, or its last save failed; load it first"
+            )
         sequence = index.sequence + 1
         records: list[tuple[str, bytes]] = []
         for one in series:
