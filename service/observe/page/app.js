@@ -71,7 +71,11 @@ function makeCard(index, panel) {
   button.textContent = panel.name;
   button.title = panel.name;
   button.setAttribute("aria-pressed", "false");
-  button.addEventListener("click", () => choose(index));
+  button.addEventListener("click", () => {
+    choose(index);
+    const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+    if ($("detail").getBoundingClientRect().top > innerHeight - 100) $("detail").scrollIntoView({ behavior });
+  });
   const heading = document.createElement("h3");
   heading.append(button);
   const badge = document.createElement("span");

@@ -15,7 +15,7 @@ const EXPERT_COLOURS = { last_value: "last-value", seasonal: "seasonal", linear:
 const SPARE = ["spare-1", "spare-2", "spare-3"];
 export const expertColour = (name, place) => EXPERT_COLOURS[name] ?? SPARE[place % SPARE.length];
 
-function axes(times, { small = false, values = axisText, ticks = true } = {}) {
+function axes(times, { small = false, values = axisText, splits = undefined } = {}) {
   const common = {
     stroke: colour("muted"),
     font: FONT,
@@ -26,14 +26,14 @@ function axes(times, { small = false, values = axisText, ticks = true } = {}) {
     {
       ...common,
       space: small ? 90 : 110,
-      size: 22,
-      gap: 4,
+      size: 24,
+      gap: 6,
       grid: { show: false },
       values: (_, rows) => rows.map((row) => times(row)),
     },
     {
       ...common,
-      show: ticks,
+      ...(splits && { splits }),
       size: small ? 42 : 50,
       gap: 4,
       space: small ? 30 : 34,
@@ -124,7 +124,7 @@ const line = (name, width, more = {}) => ({ stroke: colour(name), width, points:
 
 // A series: value, forecast, interval and marks. `reading` is told the place that is pointed at.
 export function seriesChart(element, panel, { small, reading = null }) {
-  const data = () => [panel.rows, panel.upper, panel.lower, panel.predicted, panel.actual];
+  const data = () => [panel.rows, panel.upper, panel.lower, panel.actual, panel.predicted];
   const chart = create(
     element,
     {
@@ -137,8 +137,8 @@ export function seriesChart(element, panel, { small, reading = null }) {
         {},
         line("band", 0),
         line("band", 0),
-        line("forecast", small ? 1.5 : 2),
-        line("actual", small ? 1.25 : 1.5),
+        line("actual", small ? 1.5 : 2),
+        line("forecast", small ? 1.25 : 1.75),
       ],
       bands: [{ series: [1, 2], fill: colour("band") }],
       hooks: {
@@ -205,6 +205,16 @@ export function weightChart(element, panel, experts) {
   return { chart, draw: () => chart.setData(data()) };
 }
 
+// Powers of ten alone, and not more than about four of them.
+function decades(_, __, low, high) {
+  const first = Math.ceil(Math.log10(low) - 1e-9);
+  const last = Math.floor(Math.log10(high) + 1e-9);
+  const stride = Math.max(1, Math.ceil((last - first) / 4));
+  const powers = [];
+  for (let power = first; power <= last; power += stride) powers.push(10 ** power);
+  return powers;
+}
+
 const positive = (values) => values.map((value) => (value > 0 ? value : null));
 
 // Gradient and influence norm, on an axis of powers of ten.
@@ -217,7 +227,7 @@ export function normChart(element, panel) {
         x: { time: false, range: rowRange },
         y: { distr: 3, range: (_, low, high) => (low == null ? [0.1, 10] : uPlot.rangeLog(low, high, 10, false)) },
       },
-      axes: axes(panel.timeOf, { values: (value) => (value == null ? "" : axisText(value)) }),
+      axes: axes(panel.timeOf, { splits: decades }),
       cursor: DETAIL,
       series: [{}, line("gradient", 1.25), line("influence", 2)],
     },

@@ -2,12 +2,14 @@
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+const rounded = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const exact = new Intl.NumberFormat("en", { maximumSignificantDigits: 5 });
 
 export const countText = (value) => whole.format(value);
 export const rateText = (value) => (value >= 10 ? whole.format(value) : value.toFixed(1));
 export const axisText = (value) =>
-  value == null ? "" : Math.abs(value) < 0.001 && value !== 0 ? value.toExponential(0) : short.format(value);
+  value == null ? "" : Math.abs(value) < 0.01 && value !== 0 ? value.toExponential(0) : short.format(value);
+const errorText = (value) => (Math.abs(value) >= 1000 ? whole : rounded).format(value);
 export const valueText = (value) => (value == null ? "–" : exact.format(value));
 
 // "2014-07-01 00:30:00" becomes "07-01 00:30"; a number of seconds or milliseconds likewise.
@@ -52,12 +54,12 @@ export function errorSentence(error, naive, name, span, rows) {
   const verdict = Math.round(Math.abs(skill) * 100) === 0
     ? "as much as"
     : `${Math.round(Math.abs(skill) * 100)}% ${skill > 0 ? "less" : "more"} than`;
-  return `${over} the forecast was wrong by ${valueText(error)} on average: ${verdict} the best naive forecast (${expertText(name)}: ${valueText(naive)}).`;
+  return `${over} the forecast was wrong by ${errorText(error)} on average: ${verdict} the best naive forecast (${expertText(name)}: ${errorText(naive)}).`;
 }
 
 function ago(seconds) {
-  if (seconds < 90) return `${Math.max(0, Math.round(seconds))} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+  const [value, unit] = seconds < 90 ? [seconds, "s"] : seconds < 5400 ? [seconds / 60, "min"] : [seconds / 3600, "h"];
+  return `${Math.max(0, Math.round(value))}\u00a0${unit}`;
 }
 
 export function workerSentence(worker, now) {
