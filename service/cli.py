@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,8 @@ from service.tools.problem import WRONG_USAGE, CommandError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from service.settings import Settings
 
 app = typer.Typer(
     help="Forecast streams of time series, and learn at every event. New here? [bold]onward demo[/bold]",
@@ -84,7 +87,20 @@ def _console(*, error: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=error, highlight=False, width=PIPED_WIDTH)
 
 
-# ---- files ----
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The settings. Without it onward.toml in this folder, if any."),
+]
+
+
+def _settings(config: Path | None) -> Settings:
+    from service.settings import SettingsError, load_settings
+
+    try:
+        return load_settings(config)
+    except SettingsError as error:
+        raise CommandError(f"The settings cannot be used.\n{error}", exit_code=WRONG_USAGE) from error
+
 
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="Tables with a header line; - is standard input.")
@@ -163,3 +179,77 @@ def replay(
         standardise=share("--standardise", standardise) if standardise else None,
     )
     run(options, out=_console(), notes=_console(error=True))
+
+
+@app.command()
+def produce(
+    files: Files,
+    time_column: TimeColumn = "",
+    series_column: SeriesColumn = "",
+    target_columns: TargetColumns = "",
+    feature_columns: FeatureColumns = "",
+    rate: Annotated[
+        float | None, typer.Option(min=1e-3, metavar="R", help="So many events a second.")
+    ] = None,
+    speed_up: Annotated[
+        float | None, typer.Option(min=1e-3, metavar="S", help="So many times as fast as the rows were made.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N events.")] = None,
+    config: Config = None,
+) -> None:
+    """Send the rows of files to the events topic, as fast as it goes or at a pace; several files side by side."""
+    from service.tools.produce import Pace, ProduceOptions, run
+    from service.tools.tables import Wanted
+
+    if rate is not None and speed_up is not None:
+        raise CommandError("--rate and --speed-up are two paces; choose one.", exit_code=WRONG_USAGE)
+    options = ProduceOptions(
+        files=tuple(files),
+        wanted=Wanted(time_column, series_column, _names(target_columns), _names(feature_columns)),
+        pace=Pace(rate=rate, speed_up=speed_up),
+        limit=limit,
+    )
+    run(options, _settings(config), notes=_console(error=True))
+
+
+class TopicName(StrEnum):
+    """The topics that people read."""
+
+    PREDICTIONS = "predictions"
+    DEAD_LETTERS = "dead-letters"
+    EVENTS = "events"
+
+
+@app.command()
+def tail(
+    topic: Annotated[TopicName, typer.Option(help="What to follow.")] = TopicName.PREDICTIONS,
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="Start with the oldest that the topic holds.")
+    ] = False,
+    count_max: Annotated[
+        int | None, typer.Option("--max", min=1, metavar="N", help="Stop after N messages.")
+    ] = None,
+    series: Annotated[str, typer.Option(metavar="NAME", help="Only this series.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="The messages themselves, one to a line.")] = False,
+    config: Config = None,
+) -> None:
+    """Follow the predictions, the dead letters or the events."""
+    import asyncio
+
+    from service.tools.tail import TailOptions, run
+
+    options = TailOptions(
+        topic=topic.value, from_beginning=from_beginning, count_max=count_max, series=series, as_json=as_json
+    )
+    asyncio.run(run(options, _settings(config)))
+
+
+@app.command()
+def schema(
+    topic: Annotated[TopicName, typer.Argument(help="Whose messages.")],
+    config: Config = None,
+) -> None:
+    """Print the JSON Schema of a topic's messages, with your names of the fields."""
+    from service.tools.schema import render
+
+    print(render(topic.value, _settings(config)))

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from service.connection import client_options
 from service.settings import KafkaSettings
@@ -64,10 +64,11 @@ async def _started(client: _Client, kafka: KafkaSettings) -> AsyncIterator[_Clie
 
 def unreachable(kafka: KafkaSettings, error: BaseException) -> CommandError:
     """Say that no broker answers, and what to look at."""
-    secured = "" if kafka.security.protocol == "PLAINTEXT" else f" by {kafka.security.protocol}"
+    # Of a connection that was refused the library only repeats the address.
+    why = "" if isinstance(error, KafkaConnectionError) else f" ({error})"
     return CommandError(
-        f"No broker answers at {kafka.bootstrap_servers}{secured} ({error}). Start one, or say where it is: "
-        "kafka.bootstrap_servers in onward.toml, or ONWARD_KAFKA__BOOTSTRAP_SERVERS."
+        f"No broker answers at {kafka.bootstrap_servers} by {kafka.security.protocol}{why}. Start one, or say where it "
+        "is: kafka.bootstrap_servers in onward.toml, or ONWARD_KAFKA__BOOTSTRAP_SERVERS."
     )
 
 
