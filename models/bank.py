@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
 from models.forecaster import Forecaster, RowResult, States
 from models.protocols import Array, BoolArray, Fields, IntArray

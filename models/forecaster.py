@@ -11,23 +11,24 @@ cannot be written by accident.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from models.anomaly import AnomalyScore
 from models.drift import DETECTORS
 from models.experts import EXPERTS
-from models.experts.mixture import Mixture
 from models.experts.recurrent import Recurrent
 from models.intervals import Interval
 from models.labels import LabelClock
+from models.mixtures import MIXTURES
 from models.protocols import Array, BoolArray, Due, Fields, IntArray, Observation, State
-from models.scaling import FeatureScale, IncrementScale
+from models.scaling import FeatureScale, IncrementScale, winsorise
 from models.season import Season
 from models.specification import Specification
 
 RESIDUAL_SPAN_EVENTS = 200.0
-RESIDUAL_WINSOR = 8.0
+RESIDUAL_WINSOR = 4.0
 """Residuals further out than this many of their running root mean squares are learned as if there."""
 
 DRIFT_VALUE_MAX = 8.0
@@ -77,7 +78,7 @@ class Forecaster:
         if unknown:
             raise ValueError(f"experts: {unknown} unknown, there are {', '.join(EXPERTS)}")
         self.experts = {name: EXPERTS[name](specification) for name in specification.experts}
-        self.mixture = Mixture(self.n_horizons, self.n_experts)
+        self.mixture = MIXTURES[specification.mixture](self.n_horizons, self.n_experts)
         self.interval = Interval(self.n_horizons, specification.interval_level)
         self.anomaly = AnomalyScore()
         self.detector = DETECTORS[specification.drift_detector]()
@@ -97,6 +98,7 @@ class Forecaster:
             "pending": {
                 "level": np.zeros(n_slots),
                 "scale": np.ones(n_slots),
+                "scaled": np.zeros(n_slots, dtype=np.bool_),
                 "mixed": np.zeros(n_slots),
                 "half_width": np.zeros(n_slots),
                 "experts": np.zeros((n_slots, n_experts)),
@@ -116,15 +118,16 @@ class Forecaster:
         settled = self._settle(states, slot=slot, valid=valid, level=level)
         self.clock.tick(states["clock"])
 
-        then, begin = self.season.update(states["season"], time, level)
+        then, begin, known = self.season.update(states["season"], time, level)
         scale, increment, deviation = self.scale.update(states["scale"], level)
+        seasonal = np.where(known[..., 0], then[..., 0], states["scale"]["mean"][:, None])
         observation = Observation(
             level=level,
             scale=scale,
             increment=increment,
             deviation=deviation,
-            seasonal_level=(then - level[:, None]) / scale[:, None],
-            seasonal_change=np.clip((then - begin) / scale[:, None], -64.0, 64.0),
+            seasonal_level=(seasonal - level[:, None]) / scale[:, None],
+            seasonal_change=winsorise((then - begin) / scale[:, None, None]),
             features=self.features.update(states["features"], features),
             slot=slot,
         )
@@ -132,10 +135,17 @@ class Forecaster:
             [expert.forecast(states[f"expert.{name}"], observation) for name, expert in self.experts.items()],
             axis=-1,
         )
+        lowest, highest = self.scale.bounds(states["scale"])
+        forecasts = np.clip(
+            forecasts,
+            ((lowest - level) / scale)[:, None, None],
+            ((highest - level) / scale)[:, None, None],
+        )
         mixed, weights = self.mixture.combine(states["mixture"], forecasts)
         half_width = self.interval.half_width(states["interval"])
         pending["level"][rows, slot] = level[:, None]
         pending["scale"][rows, slot] = scale[:, None]
+        pending["scaled"][rows, slot] = self.scale.known(states["scale"])[:, None]
         pending["mixed"][rows, slot] = mixed
         pending["half_width"][rows, slot] = half_width
         pending["experts"][rows, slot] = forecasts
@@ -150,7 +160,7 @@ class Forecaster:
             weights=weights,
             scale=scale,
             **settled,
-            **self._figures(states, valid.any(axis=1)),
+            **self._figures(states, np.any(valid, axis=1)),
         )
 
     def reset_memory(self, states: States) -> None:
@@ -160,7 +170,7 @@ class Forecaster:
             if isinstance(expert, Recurrent):
                 expert.reset_memory(states[f"expert.{name}"])
 
-    def _settle(self, states: States, *, slot: IntArray, valid: BoolArray, level: Array) -> dict[str, Array]:
+    def _settle(self, states: States, *, slot: IntArray, valid: BoolArray, level: Array) -> dict[str, Any]:
         """Score the forecasts that are due, then let every part learn from them."""
         rows = np.arange(len(level))[:, None]
         pending, residuals = states["pending"], states["residual"]
@@ -170,17 +180,25 @@ class Forecaster:
         target = np.where(valid, (level[:, None] - base) / unit, 0.0)
         residual = np.where(valid[..., None], target[..., None] - experts, 0.0)
 
-        seen = residuals["seen"] + valid
+        # A forecast made before the series had a scale says nothing about the size of weights.
+        known = valid & pending["scaled"][rows, slot]
+        seen = residuals["seen"] + known
         rate = np.maximum(1.0 / RESIDUAL_SPAN_EVENTS, 1.0 / np.maximum(seen, 1))[..., None]
         variance = residuals["variance"]
         bound = RESIDUAL_WINSOR * np.sqrt(variance)
-        bounded = np.where(bound > 0.0, np.clip(residual, -bound, bound), residual)
+        bound = np.where(bound > 0.0, bound, RESIDUAL_WINSOR)
+        bounded = np.clip(residual, -bound, bound)
         new_variance = variance + rate * (bounded * bounded - variance)
-        residuals["variance"] = np.where(valid[..., None], new_variance, variance)
+        residuals["variance"] = np.where(known[..., None], new_variance, variance)
         residuals["seen"] = seen
 
         for place, (name, expert) in enumerate(self.experts.items()):
-            due = Due(valid=valid, slot=slot, target=target, residual=bounded[..., place])
+            due = Due(
+                valid=known,
+                slot=slot,
+                target=np.where(known, target, 0.0),
+                residual=np.where(known, bounded[..., place], 0.0),
+            )
             expert.learn(states[f"expert.{name}"], due)
         self.mixture.learn(states["mixture"], forecasts=experts, target=target, mixed=mixed, valid=valid)
 
@@ -192,11 +210,11 @@ class Forecaster:
         off = np.where(valid, target - mixed, 0.0)
         # The first horizon is the shortest: its residual says soonest that something is odd.
         spread = states["interval"]["spread"][:, 0]
-        known = valid[:, 0] & (spread > 0.0)
-        surprise = np.where(known, np.abs(off[:, 0]) / np.where(known, spread, 1.0), 0.0)
-        anomaly = self.anomaly.update(states["anomaly"], surprise, known)
+        surprising = valid[:, 0] & (spread > 0.0)
+        surprise = np.where(surprising, np.abs(off[:, 0]) / np.where(surprising, spread, 1.0), 0.0)
+        anomaly = self.anomaly.update(states["anomaly"], surprise, surprising)
         self.interval.learn(states["interval"], off, outside, valid)
-        drift = self.detector.update(states["drift"], np.minimum(surprise, DRIFT_VALUE_MAX), known)
+        drift = self.detector.update(states["drift"], np.minimum(surprise, DRIFT_VALUE_MAX), surprising)
         raw_experts = base[..., None] + unit[..., None] * experts
         return {
             "settled": valid,
@@ -208,7 +226,7 @@ class Forecaster:
             "drift_statistic": self.detector.statistic(states["drift"]),
         }
 
-    def _figures(self, states: States, labelled: BoolArray) -> dict[str, Array]:
+    def _figures(self, states: States, labelled: BoolArray) -> dict[str, Any]:
         """Return the gradient figures of the recurrent expert, zeros where there is none."""
         for name, expert in self.experts.items():
             if isinstance(expert, Recurrent):

@@ -139,8 +139,9 @@ class Observation:
         increment: (value - previous value) / scale, winsorised, (B,); 0 at a series' first event.
         deviation: (value - running mean) / scale, winsorised, (B,).
         seasonal_level: what stood one season before the forecast's time, relative to this event's
-            value, scaled, (B, H); 0 while no season is known.
-        seasonal_change: how the series went on one season ago, scaled and winsorised, (B, H).
+            value, scaled, (B, H); while no season is known, the running mean instead.
+        seasonal_change: how the series went on one season and one week of seasons ago, scaled and
+            winsorised, (B, H, 2).
         features: exogenous features, standardised and winsorised, (B, F).
         slot: where in the rings of `models.labels` this event's forecasts are kept, (B, H).
     """
@@ -160,7 +161,7 @@ class Due:
     """Labels that arrived with this event, one column per horizon.
 
     Attributes:
-        valid: whether horizon j's label is due, (B, H).
+        valid: whether horizon j's label is due and there was a scale when the forecast was made, (B, H).
         slot: the ring position at which what that forecast's gradient needs was kept, (B, H).
         target: the change that came, (y_{t+h} - y_t) / scale_t, in the scale of the row at which the
             forecast was made, (B, H); 0 where not valid.
@@ -186,6 +187,22 @@ class Expert(Protocol):
 
     def forecast(self, state: State, observation: Observation) -> Array:
         """Advance by one event and forecast the scaled change for every horizon, (B, H)."""
+        ...
+
+
+class Mixture(Protocol):
+    """Makes one forecast of the experts', by weights that it learns."""
+
+    def init_state(self) -> Fields:
+        """Return the weights of a new model."""
+        ...
+
+    def combine(self, state: State, forecasts: Array) -> tuple[Array, Array]:
+        """Return the mixed forecast (B, H) and the weights (B, H, E) of forecasts (B, H, E)."""
+        ...
+
+    def learn(self, state: State, *, forecasts: Array, target: Array, mixed: Array, valid: BoolArray) -> None:
+        """Learn from the labels that are due, (B, H), in place."""
         ...
 
 

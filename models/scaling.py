@@ -14,19 +14,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.protocols import Array, Fields, State
+from models.protocols import Array, BoolArray, Fields, State
 
 SPAN_EVENTS = 1000.0
 """Of the exponential windows: long against a day of half hours or minutes, short against a season."""
 
-WINSOR_SCALES = 8.0
+WINSOR_SCALES = 6.0
 """Values further out than this many scales are outliers (the second rung of the reaction ladder)."""
 
 FEATURE_WINSOR_DEVIATIONS = 5.0
 """Features enter the models bounded by this many standard deviations."""
 
+RANGE_MARGIN = 0.1
+"""Forecasts may leave the range of values seen by this part of it: trends go on, explosions do not."""
+
 TINY = 1e-150
 """Below this a scale counts as zero: its square would leave float64's normal range."""
+
+
+def winsorise(scaled: Array) -> Array:
+    """Bound scaled inputs: a model must not follow a value further than it knows its units."""
+    return np.clip(scaled, -WINSOR_SCALES, WINSOR_SCALES)
 
 
 class IncrementScale:
@@ -34,8 +42,8 @@ class IncrementScale:
 
     def init_state(self) -> Fields:
         """Return the statistics of a new series."""
-        zero = np.zeros(())
-        return {"seen": np.zeros((), dtype=np.int64), "level": zero, "mean": zero, "variance": zero}
+        names = ("level", "mean", "variance", "lowest", "highest")
+        return {"seen": np.zeros((), dtype=np.int64)} | {name: np.zeros(()) for name in names}
 
     def update(self, state: State, level: Array) -> tuple[Array, Array, Array]:
         """Take one value a row, in place.
@@ -45,7 +53,7 @@ class IncrementScale:
             level: the values, (B,), finite.
 
         Returns:
-            scale (B,), positive; increment (B,) and deviation from the running mean (B,), both in
+            scale (B,), positive, 1 while there is none; increment (B,) and deviation from the running mean (B,), both in
             scales and winsorised. Cost O(B).
         """
         seen = state["seen"]
@@ -65,12 +73,25 @@ class IncrementScale:
         state["level"] = level.copy()
         state["mean"] = mean
         state["variance"] = variance
-        limit = WINSOR_SCALES
+        state["lowest"] = np.where(first, level, np.minimum(state["lowest"], level))
+        state["highest"] = np.where(first, level, np.maximum(state["highest"], level))
         return (
             scale,
-            np.clip(increment / scale, -limit, limit),
-            np.clip((level - mean) / scale, -limit * 8.0, limit * 8.0),
+            winsorise(increment / scale),
+            winsorise((level - mean) / scale),
         )
+
+    def known(self, state: State) -> BoolArray:
+        """Say where there is a scale: the value has changed at least once, (B,)."""
+        return np.sqrt(state["variance"]) > TINY
+
+    def bounds(self, state: State) -> tuple[Array, Array]:
+        """Return the lowest and the highest value that a learned forecast may have, (B,) both.
+
+        A forecast far outside all that was ever seen is a fault of the learner, not a finding.
+        """
+        margin = RANGE_MARGIN * (state["highest"] - state["lowest"])
+        return state["lowest"] - margin, state["highest"] + margin
 
 
 class FeatureScale:

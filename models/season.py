@@ -2,18 +2,21 @@
 
 The interval between rows is the majority of the intervals seen (the vote of Boyer and Moore, 1991:
 one candidate and one counter). The season is a day if a day's rows fit, a week for daily rows, an hour
-for rows so close that a day does not fit.
+for rows so close that a day does not fit. A cycle of seven seasons (the week) is looked at as well.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from models.protocols import Array, Fields, IntArray, State
+from models.protocols import Array, BoolArray, Fields, IntArray, State
 
 DAY_SECONDS = 86_400.0
 HOUR_SECONDS = 3_600.0
 WEEK_DAYS = 7
+CYCLES = (1, WEEK_DAYS)
+"""Seasons back at which the series is looked up: yesterday and the same day of last week."""
+
 TOLERANCE = 0.01
 """Intervals that differ by less than this part count as equal: clocks jitter."""
 
@@ -41,8 +44,8 @@ class Season:
             "levels": np.zeros(self.length),
         }
 
-    def update(self, state: State, time: Array, level: Array) -> tuple[Array, Array]:
-        """Take one row, in place; return the levels one season before the forecasts' times.
+    def update(self, state: State, time: Array, level: Array) -> tuple[Array, Array, BoolArray]:
+        """Take one row, in place; return the levels one season, and one week of seasons, before.
 
         Args:
             state: as `init_state`, batched.
@@ -50,22 +53,24 @@ class Season:
             level: values, (B,).
 
         Returns:
-            then (B, H): y_{t+h-S}, with S the least multiple of the season that is at least h.
-            start (B, H): y_{t-S}. Both are y_t where no season is known yet. Cost O(B H).
+            then (B, H, C): y_{t+h-S}, with S the least multiple of the cycle that is at least h, for
+            each of `CYCLES`. start (B, H, C): y_{t-S}. known (B, H, C): whether the row of y_{t-S} was
+            seen and a season is found; elsewhere both levels are y_t. Cost O(B H C).
         """
         rows, index = state["rows"], np.arange(len(level))
         self._vote(state, time)
         state["levels"][index, rows % self.length] = level
-        season = self.rows_per_season(state)[:, None]
-        step = np.maximum(season, 1)
-        whole = step * -(-self.horizons // step)
-        known = (season > 0) & (whole <= self.season_max) & (rows[:, None] >= whole)
-        at = rows[:, None] - np.where(known, whole, 0)
-        begin = state["levels"][index[:, None], at % self.length]
-        ahead = np.where(known, at + self.horizons, rows[:, None])
-        then = state["levels"][index[:, None], ahead % self.length]
+        cycle = self.rows_per_season(state)[:, None, None] * np.array(CYCLES)
+        step = np.maximum(cycle, 1)
+        horizons, now = self.horizons[:, None], rows[:, None, None]
+        whole = step * -(-horizons // step)
+        known = (cycle > 0) & (whole <= self.season_max) & (now >= whole)
+        at = now - np.where(known, whole, 0)
+        ahead = np.where(known, at + horizons, now)
+        back = index[:, None, None]
+        then, begin = state["levels"][back, ahead % self.length], state["levels"][back, at % self.length]
         state["rows"] = rows + 1
-        return then, begin
+        return then, begin, known
 
     def rows_per_season(self, state: State) -> IntArray:
         """Return the season in rows, 0 where none is known, (B,)."""

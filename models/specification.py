@@ -24,6 +24,7 @@ class Specification:
         horizons: how many rows ahead to forecast, ascending.
         experts: names in `models.experts.EXPERTS`, in the order of the weights that are published.
         joint: let the model of one target see the other targets' increments as features.
+        mixture: name in `models.mixtures.MIXTURES`.
         cell: name in `models.cells.CELLS` of the recurrent expert's cell.
         units: the recurrent expert's units.
         lags: increments that the linear and the recurrent expert see.
@@ -41,6 +42,7 @@ class Specification:
     horizons: tuple[int, ...] = (1,)
     experts: tuple[str, ...] = ("last_value", "seasonal", "linear", "recurrent")
     joint: bool = False
+    mixture: str = "polynomial"
     cell: str = "rtu"
     units: int = 16
     lags: int = 48
@@ -59,7 +61,7 @@ class Specification:
             raise ValueError(f"features: at most {FEATURES_MAX} different names, not {self.features}")
         if not self.horizons or list(self.horizons) != sorted(set(self.horizons)):
             raise ValueError(f"horizons: different whole numbers in ascending order, not {self.horizons}")
-        if not (1 <= self.horizons[0] and self.horizons[-1] <= HORIZON_MAX):
+        if not (self.horizons[0] >= 1 and self.horizons[-1] <= HORIZON_MAX):
             raise ValueError(f"horizons: from 1 to {HORIZON_MAX} rows, not {self.horizons}")
         if not self.experts or len(set(self.experts)) != len(self.experts):
             raise ValueError(f"experts: different names, at least one, not {self.experts}")

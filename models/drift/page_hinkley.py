@@ -44,7 +44,7 @@ class PageHinkley:
         mean = state["mean"] + (clean - state["mean"]) / np.maximum(seen, 1)
         total = state["sum"] + clean - mean - DELTA
         least = np.minimum(state["least"], total)
-        signal = valid & (total - least > THRESHOLD) & (seen >= EVENTS_MIN)
+        signal: BoolArray = valid & (total - least > THRESHOLD) & (seen >= EVENTS_MIN)
         keep = valid & ~signal
         state["seen"] = np.where(signal, 0, seen)
         for name, new in (("mean", mean), ("sum", total), ("least", least)):

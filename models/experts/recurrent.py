@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.cells import CELLS
-from models.experts.linear import linear_inputs
+from models.experts.linear import BESIDE, linear_inputs
 from models.optimizers import Adam, chain, clip_by_global_norm, finite_guard
 from models.optimizers.rls import PRIOR_VARIANCE, rls_update
 from models.protocols import Array, BoolArray, Due, Fields, Observation, State
@@ -52,7 +52,7 @@ class Recurrent:
             adam=Adam(learning_rate=specification.learning_rate),
         )
         self.n_read = self.cell.n_read_parts * self.cell.n_units
-        self.n_readout = self.n_read + self.lags + specification.n_inputs + 3
+        self.n_readout = self.n_read + self.lags + specification.n_inputs + BESIDE
         self.params_shape = (self.cell.n_params_per_unit, self.cell.n_units)
 
     def init_state(self) -> Fields:
@@ -88,7 +88,7 @@ class Recurrent:
         gradient = np.zeros((len(rows), *self.params_shape))
         for j in range(self.n_horizons):  # in this order, so that the sum is the same to the bit
             gradient -= due.residual[:, j, None, None] * jacobian[:, j]
-        labelled = due.valid.any(axis=1)
+        labelled: BoolArray = np.any(due.valid, axis=1)
         optimizer = _part(state, "optimizer")
         update, moved = self.optimizer.update(optimizer, gradient, labelled)
         state["params"] = state["params"] + update
@@ -118,7 +118,7 @@ class Recurrent:
         state["state"] = np.where(_like(healthy, factors.state), factors.state, self.cell.init_state())
         state["influence_resets"] = state["influence_resets"] + ~healthy
         state["influence_norm"] = np.where(healthy, norm, 0.0)
-        state["spectral_radius"] = spectral_radius(factors.transition)
+        state["spectral_radius"] = np.where(healthy, spectral_radius(factors.transition), 0.0)
         state["saturated_ratio"] = saturated_ratio(self.cell.saturated(state["state"]))
         state.update(_prefixed("memory", memory))
 
@@ -136,7 +136,8 @@ class Recurrent:
         rows = np.arange(n_rows)[:, None]
         state["pending"][rows, observation.slot] = inputs
         state["jacobian"][rows, observation.slot] = self.rule.gradient(memory, credit)  # Eq. (2)
-        return (weights * inputs).sum(axis=-1)  # Eq. (1)
+        forecast: Array = (weights * inputs).sum(axis=-1)  # Eq. (1)
+        return forecast
 
     def figures(self, state: State, labelled: BoolArray) -> dict[str, Array | BoolArray]:
         """Return the gradient figures of this event; `labelled` says where something was learned."""

@@ -1,4 +1,7 @@
-"""Seasonal naive: what was one season ago comes again (the season is found by `models.season`)."""
+"""Seasonal naive: what was one season ago comes again (the season is found by `models.season`).
+
+While no season is known it forecasts the running mean.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from models.specification import Specification
 
 
 class SeasonalNaive:
-    """Forecasts y_{t+h-S}, and the last value while no season is known."""
+    """Forecasts y_{t+h-S}."""
 
     def __init__(self, specification: Specification) -> None:
         """Need nothing of the specification: the season comes with the observation."""

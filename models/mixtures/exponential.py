@@ -1,4 +1,4 @@
-"""The mixture: exponential weights over the experts, with fixed share, per horizon.
+"""Exponential weights over the experts, with fixed share, per horizon.
 
     l_e = (target - f_e)^2 / v                      (1)  v: the running loss of the mixture
     L_e <- L_e - eta l_e,  w = softmax(L)           (2)
@@ -9,20 +9,31 @@ Sources: Vovk (1990); Herbster & Warmuth (1998) for fixed share.
 
 from __future__ import annotations
 
+from typing import final
+
 import numpy as np
 
 from models.protocols import Array, BoolArray, Fields, State
 
 RATE = 0.5
+"""eta: the square loss is 1/2-exp-concave where losses are bounded by one."""
+
 SHARE = 1e-3
+"""alpha: the best expert is expected to change every thousand rows."""
+
 LOSS_SPAN_EVENTS = 200.0
-LOSS_CLIP = 16.0
+"""Of the running loss v."""
+
+LOSS_MAX = 16.0
+"""Losses are bounded by this many running losses: one event must not decide."""
+
 NEGLIGIBLE = 0.01
 """Smaller weights are left out of the forecast, so that an expert that is never wrong is followed."""
 
 
-class Mixture:
-    """Weights of the experts, one set a horizon."""
+@final
+class ExponentialWeights:
+    """Weights of the experts, one set a horizon. The classic, kept to compare with."""
 
     def __init__(self, n_horizons: int, n_experts: int) -> None:
         """Start with equal weights."""
@@ -49,7 +60,7 @@ class Mixture:
         rate = np.maximum(1.0 / LOSS_SPAN_EVENTS, 1.0 / np.maximum(seen, 1))
         loss = np.where(valid, state["loss"] + rate * (own - state["loss"]), state["loss"])
         scale = np.where(loss > 0.0, loss, 1.0)
-        losses = np.minimum((target[..., None] - forecasts) ** 2 / scale[..., None], LOSS_CLIP)
+        losses = np.minimum((target[..., None] - forecasts) ** 2 / scale[..., None], LOSS_MAX)
         log = np.log(state["weights"]) - RATE * losses
         log = log - log.max(axis=-1, keepdims=True)
         weights = np.exp(log)

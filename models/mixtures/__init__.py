@@ -1,0 +1,15 @@
+"""How the experts' forecasts become one. A new mixture is one file here and one line in `MIXTURES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from models.mixtures.exponential import ExponentialWeights
+from models.mixtures.polynomial import PolynomialWeights
+from models.protocols import Mixture
+
+MIXTURES: dict[str, Callable[[int, int], Mixture]] = {
+    "polynomial": PolynomialWeights,
+    "exponential": ExponentialWeights,
+}
+"""Factories by name; each takes the number of horizons and the number of experts."""
