@@ -15,6 +15,8 @@ from models.forecaster import Forecaster, RowResult, States
 from models.protocols import Array, BoolArray, Fields, IntArray
 from models.specification import Specification
 
+__all__ = ["Array", "Bank", "BoolArray", "Fields", "IntArray", "NonFiniteError", "StepResult"]
+
 
 class NonFiniteError(ValueError):
     """A value that is not finite came in, or would have gone out. Every series is as it was."""

@@ -42,7 +42,8 @@ class LabelClock:
     def due(self, state: State) -> tuple[IntArray, BoolArray]:
         """Return each horizon's slot and whether it holds a forecast that is due now, (B, H) both."""
         count = state["count"][:, None]
-        slot: IntArray = self._offset + count % self.horizons
+        place: IntArray = count % self.horizons
+        slot: IntArray = self._offset + place
         return slot, count >= self.horizons
 
     def tick(self, state: State) -> None:
