@@ -181,6 +181,7 @@ function drawDetail() {
 // The head --------------------------------------------------------------------------------------
 
 function drawHead() {
+  if (state.horizon) setText($("forecast-key"), words.forecastText(state.horizon));
   $("rate").textContent = words.rateText(state.rate);
   $("events").textContent = words.countText(state.events);
   $("series").textContent = words.countText(state.series);

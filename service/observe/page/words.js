@@ -24,6 +24,9 @@ export function timeText(text) {
   return text;
 }
 
+export const forecastText = (horizon) =>
+  `what was forecast for it ${horizon === 1 ? "one row" : `${countText(horizon)} rows`} before`;
+
 export const expertText = (name) =>
   ({
     last_value: "repeat the last value",
