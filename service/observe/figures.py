@@ -79,39 +79,35 @@ class MovingMean:
 
 @final
 class Recent:
-    """The last `RECENT_ROWS` values of a figure, of whichever series they were.
+    """The last `RECENT_ROWS` rows of some figures, of whichever series they were.
 
-    >>> recent = Recent()
-    >>> recent.add(np.array([1.0, 3.0]))
-    >>> recent.quantile(0.5), recent.maximum(), recent.mean()
-    (2.0, 3.0, 2.0)
+    >>> recent = Recent(2)
+    >>> recent.add(np.array([[1.0, 0.5], [3.0, 0.5]]))
+    >>> recent.quantile(0, 0.5), recent.quantile(0, 1.0), recent.mean(1)
+    (2.0, 3.0, 0.5)
     """
 
-    def __init__(self) -> None:
-        self._ring = np.zeros(RECENT_ROWS)
+    def __init__(self, columns: int) -> None:
+        self._ring = np.zeros((RECENT_ROWS, columns))
         self._count = 0
 
-    def add(self, values: Array) -> None:
-        """Take in values, of a batch longer than the ring only its last."""
-        kept = values[-RECENT_ROWS:]
+    def add(self, rows: Array) -> None:
+        """Take in rows, of a batch longer than the ring only its last."""
+        kept = rows[-RECENT_ROWS:]
         places = (self._count + np.arange(len(kept))) % RECENT_ROWS
         self._ring[places] = kept
         self._count += len(kept)
 
-    def _values(self) -> Array:
-        return self._ring[: min(self._count, RECENT_ROWS)]
+    def _values(self, column: int) -> Array:
+        return self._ring[: min(self._count, RECENT_ROWS), column]
 
-    def quantile(self, q: float) -> float:
-        """Return a quantile, 0 before the first value."""
-        return float(np.quantile(self._values(), q)) if self._count else 0.0
+    def quantile(self, column: int, q: float) -> float:
+        """Return a quantile of a column, 0 before the first row."""
+        return float(np.quantile(self._values(column), q)) if self._count else 0.0
 
-    def maximum(self) -> float:
-        """Return the largest value, 0 before the first."""
-        return self.quantile(1.0)
-
-    def mean(self) -> float:
-        """Return the mean, 0 before the first value."""
-        return float(self._values().mean()) if self._count else 0.0
+    def mean(self, column: int) -> float:
+        """Return the mean of a column, 0 before the first row."""
+        return float(self._values(column).mean()) if self._count else 0.0
 
 
 def closed(values: Iterable[str]) -> dict[tuple[str, ...], float]:

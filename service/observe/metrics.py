@@ -7,7 +7,8 @@ Rules:
 - Errors are absolute and in units of the series' own scale (`StepResult.scale`, its usual change from
   one row to the next), so that they can be averaged over series and workers.
 - A scrape sees whole batches only, so consumed = learned + rejected + duplicate holds in each.
-- A batch costs a fixed number of numpy calls, however many rows and rounds it has.
+- What the core says is kept until some hundred rows have come, or a scrape, and then taken in by a fixed
+  number of numpy calls, however many rows and rounds it has.
 """
 
 from __future__ import annotations
@@ -36,9 +37,14 @@ from service.ports import Applied, Outcome, Reason
 
 SKILL_MIN = -1.0
 """Skill ends here, at twice the naive error, or one constant series would hide all others."""
+PENDING_ROWS_MAX = 256
+"""Rows that are taken in together: a hundred numpy calls cost as much for one row as for hundreds."""
+
 _STEP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LAG_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86400.0)
 _NORM_BUCKETS = (0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+_RECENT = ("influence_norm", "spectral_radius", "saturated_ratio", "drift_statistic")
+"""Columns of the figures that are told of recent rows."""
 _STATS: tuple[tuple[str, float], ...] = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
 _Samples = dict[tuple[str, ...], float]
 
@@ -96,10 +102,9 @@ class Metrics(Collector):
         self._errors = {window: MovingMean(window, 1 + len(self._experts)) for window in WINDOWS}
         self._coverage = MovingMean(WINDOWS[0], 1)
         self._weights = MovingMean(WINDOWS[0], len(self._experts))
-        self._recent = {
-            name: Recent()
-            for name in ("influence_norm", "spectral_radius", "saturated_ratio", "drift_statistic")
-        }
+        self._recent = Recent(len(_RECENT))
+        self._pending: list[StepResult] = []
+        self._pending_rows = 0
         registry.register(self)
         ProcessCollector(registry=registry)
 
@@ -124,8 +129,10 @@ class Metrics(Collector):
                 self._samples["last_event_timestamp_seconds"][(str(partition),)] = applied.event_time_last
                 lag = self._clock() - applied.event_time_last
                 self._buckets["event_lag_seconds"].observe(np.array([max(0.0, lag)]))
-            if applied.results:
-                self._stepped(applied.results)
+            self._pending += applied.results
+            self._pending_rows += sum(len(result.scale) for result in applied.results)
+            if self._pending_rows >= PENDING_ROWS_MAX:
+                self._take_in()
 
     def checkpoint_saved(self, partition: int, seconds: float, size_bytes: int) -> None:
         """Count a checkpoint that is durable."""
@@ -168,8 +175,11 @@ class Metrics(Collector):
 
     # The figures of the core ---------------------------------------------------------------------
 
-    def _stepped(self, results: Sequence[StepResult]) -> None:
-        """Take in what the core said of a batch, all its rounds joined into one column a figure."""
+    def _take_in(self) -> None:
+        """Take in what the core said since the last time, all of it joined into one column a figure."""
+        if not self._pending:
+            return
+        results, self._pending, self._pending_rows = self._pending, [], 0
 
         def joined(name: str) -> npt.NDArray[Any]:
             return np.concatenate([getattr(result, name) for result in results])
@@ -195,9 +205,8 @@ class Metrics(Collector):
         self._coverage.add(joined("covered")[settled][:, None].astype(np.float64))
         self._weights.add(joined("weights").reshape(-1, len(self._experts)))
         self._finite_rows(joined("prediction").reshape(-1, 1), "prediction")
-        for name, recent in self._recent.items():
-            where = "error" if name == "drift_statistic" else "influence"
-            recent.add(self._finite_rows(joined(name).reshape(-1, 1), where)[:, 0])
+        recent = np.column_stack([joined(name).reshape(-1) for name in _RECENT])
+        self._recent.add(self._finite_rows(recent, "influence"))
 
     def _finite_rows(self, rows: Array, where: str) -> Array:
         """Return the rows that are finite, and count those that are not."""
@@ -223,19 +232,18 @@ class Metrics(Collector):
         weights = self._weights.means().tolist()
         self._samples["expert_weight"] = {(name,): w for name, w in zip(self._experts, weights, strict=True)}
         self._samples["interval_coverage_ratio"] = {(self._level,): float(self._coverage.means()[0])}
-        self._samples["drift_statistic"] = {(self._detector,): self._recent["drift_statistic"].maximum()}
-        self._set("saturated_unit_ratio", self._recent["saturated_ratio"].mean())
-        for name, figure in (
-            ("influence_norm", "influence_norm"),
-            ("jacobian_spectral_radius", "spectral_radius"),
-        ):
-            self._samples[name] = {(stat,): self._recent[figure].quantile(q) for stat, q in _STATS}
+        recent = self._recent
+        for name, column in (("influence_norm", 0), ("jacobian_spectral_radius", 1)):
+            self._samples[name] = {(stat,): recent.quantile(column, q) for stat, q in _STATS}
+        self._set("saturated_unit_ratio", recent.mean(2))
+        self._samples["drift_statistic"] = {(self._detector,): recent.quantile(3, 1.0)}
 
     # What Prometheus reads -------------------------------------------------------------------------
 
     def collect(self) -> Iterator[Family]:
         """Yield every metric of `METRICS`, for the registry."""
         with self._lock:
+            self._take_in()
             self._summarise()
             return iter([self._family(metric) for metric in METRICS])
 
