@@ -1,0 +1,38 @@
+"""Run a benchmark: `python -m benchmarks accuracy --data FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+# One BLAS thread, as in the worker, and the processor that numpy finds by itself: set before numpy loads.
+for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+    os.environ.pop(name, None)
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+
+from benchmarks import accuracy  # noqa: E402
+
+BENCHMARKS = {
+    "accuracy": accuracy.main,
+}
+
+
+def main() -> int:
+    """Read the command line and run what it names, or everything."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=[*BENCHMARKS, "all"], default="all")
+    parser.add_argument(
+        "--data", type=Path, help="folder with ett/ and nab/ (default: the series that are shipped)"
+    )
+    parser.add_argument("--output", type=Path, default=Path("build/benchmarks"), help="folder for the JSON")
+    parser.add_argument("--quick", action="store_true", help="the first 2,000 rows of each series only")
+    arguments = parser.parse_args()
+    names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
+    return max(BENCHMARKS[name](arguments) for name in names)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

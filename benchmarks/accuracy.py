@@ -1,0 +1,161 @@
+"""One-step accuracy on real series: one pass, no pretraining, one setting for all.
+
+For each series: the mean squared error of the mixture and of each expert, standardised, predicted before the
+value was seen. Then the figures that could prove the design wrong: the mixture against the best expert of each
+series, without the recurrent expert, with its recurrent weights frozen, and with the classic exponential weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from benchmarks.machine import describe
+from benchmarks.series import Series, load
+from models.bank import Array, Bank
+from models.specification import Specification
+
+DEFAULT = Specification()
+VARIANTS = {
+    "default": DEFAULT,
+    "no recurrent expert": replace(DEFAULT, experts=("last_value", "seasonal", "linear")),
+    "frozen recurrent weights": replace(DEFAULT, learning_rate=0.0),
+    "exponential weights": replace(DEFAULT, mixture="exponential"),
+}
+GOALS = {"ETTh1": 0.2369, "ETTh2": 0.356, "nyc_taxi": 0.0234}
+"""Of one-step mean squared error: recursive least squares on 24 to 48 lags, as measured for the project."""
+
+RATIO_GOAL = 1.02
+"""The mixture's error over its best expert's, on any series."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Standardised mean squared errors of one series."""
+
+    mixture: float
+    experts: dict[str, float]
+
+    @property
+    def ratio(self) -> float:
+        """Return the mixture's error over the best expert's."""
+        best = min(self.experts.values())
+        return self.mixture / best if best > 0.0 else (1.0 if self.mixture == 0.0 else float("inf"))
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run every variant, print the tables, write the JSON; 0 where all goals that apply are met."""
+    series = load(arguments.data)
+    if arguments.data is None:
+        print(
+            "only the series that are shipped; for all: --data FOLDER with ett/ and nab/data/ (benchmarks/series.py)"
+        )
+    if arguments.quick:
+        series = [
+            replace(s, times=s.times[:2000], values=s.values[:2000], first=400, last=min(2000, s.last))
+            for s in series
+        ]
+    results: dict[str, dict[str, Scored]] = {}
+    seconds: dict[str, float] = {}
+    for name, specification in VARIANTS.items():
+        start = time.perf_counter()
+        results[name] = run(specification, series)
+        seconds[name] = time.perf_counter() - start
+        print(f"{name}: {sum(len(s.values) for s in series)} events in {seconds[name]:.0f} s")
+    _print_series(results["default"])
+    figures = {name: _figures(scored, series) for name, scored in results.items()}
+    _print_variants(figures)
+    met = True if arguments.quick else _print_goals(results["default"], figures["default"])
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    target = arguments.output / "accuracy.json"
+    target.write_text(
+        json.dumps(
+            {
+                "machine": describe(),
+                "seconds": seconds,
+                "figures": figures,
+                "series": {
+                    variant: {n: {"mixture": s.mixture, **s.experts} for n, s in scored.items()}
+                    for variant, scored in results.items()
+                },
+            },
+            indent=1,
+        )
+    )
+    print(f"written: {target}")
+    return 0 if met else 1
+
+
+def run(specification: Specification, series: list[Series]) -> dict[str, Scored]:
+    """Return the errors on each series; row t of all series is one micro-batch, as in the worker."""
+    bank = Bank(specification, capacity=len(series))
+    slots = np.array([bank.admit() for _ in series])
+    n_experts = len(specification.experts)
+    mixture = np.zeros(len(series))
+    experts = np.zeros((len(series), n_experts))
+    for row in range(max(len(s.values) for s in series)):
+        live = np.array([i for i, s in enumerate(series) if row < len(s.values)])
+        result = bank.step(
+            slots[live],
+            np.array([series[i].times[row] for i in live]),
+            np.array([[series[i].values[row]] for i in live]),
+            np.empty((len(live), 0)),
+        )
+        counts = np.array([series[i].first <= row < series[i].last for i in live])
+        unit = np.array([series[i].deviation for i in live])
+        mixture[live] += np.where(counts, (result.error[:, 0, 0] / unit) ** 2, 0.0)
+        experts[live] += np.where(counts[:, None], (result.expert_errors[:, 0, 0] / unit[:, None]) ** 2, 0.0)
+    rows = np.array([s.last - s.first for s in series])
+    return {
+        s.name: Scored(
+            mixture[i] / rows[i], dict(zip(specification.experts, experts[i] / rows[i], strict=True))
+        )
+        for i, s in enumerate(series)
+    }
+
+
+def _figures(scored: dict[str, Scored], series: list[Series]) -> dict[str, float]:
+    """Return the mean of each ETT set, nyc_taxi, the mean logarithm over NAB, and the worst ratio."""
+    figures: dict[str, float] = {}
+    for group in sorted({s.group for s in series} - {"NAB"}):
+        figures[group] = float(np.mean([scored[s.name].mixture for s in series if s.group == group]))
+    nab: Array = np.array(
+        [scored[s.name].mixture / max(scored[s.name].experts["last_value"], 1e-300) for s in series]
+    )
+    moving = np.array([s.group == "NAB" and scored[s.name].mixture > 1e-20 for s in series])
+    if "nyc_taxi" in scored:
+        figures["nyc_taxi"] = scored["nyc_taxi"].mixture
+    figures["NAB over last value"] = float(np.exp(np.log(nab[moving]).mean()))
+    figures["worst over best expert"] = max(s.ratio for s in scored.values())
+    return figures
+
+
+def _print_series(scored: dict[str, Scored]) -> None:
+    names = list(next(iter(scored.values())).experts)
+    print(f"\n{'series':40}{'mixture':>12}" + "".join(f"{name:>12}" for name in names) + f"{'over best':>11}")
+    for name, score in scored.items():
+        cells = "".join(f"{score.experts[expert]:12.4g}" for expert in names)
+        print(f"{name:40}{score.mixture:12.4g}{cells}{score.ratio:11.3f}")
+
+
+def _print_variants(figures: dict[str, dict[str, float]]) -> None:
+    columns = list(figures["default"])
+    print(f"\n{'variant':28}" + "".join(f"{column:>24}" for column in columns))
+    for name, row in figures.items():
+        print(f"{name:28}" + "".join(f"{row[column]:24.4f}" for column in columns))
+
+
+def _print_goals(scored: dict[str, Scored], figures: dict[str, float]) -> bool:
+    print()
+    checks = [(name, figures[name], goal) for name, goal in GOALS.items() if name in figures]
+    checks.append(("worst over best expert", figures["worst over best expert"], RATIO_GOAL))
+    for name, value, goal in checks:
+        print(f"{'met   ' if value <= goal else 'MISSED'} {name}: {value:.4f}, goal at most {goal}")
+    print(
+        f"       {sum(s.ratio > RATIO_GOAL for s in scored.values())} of {len(scored)} series over {RATIO_GOAL}"
+    )
+    return all(value <= goal for _, value, goal in checks)
