@@ -33,7 +33,7 @@ function axes(times, { small = false, values = axisText, splits = undefined } = 
     },
     {
       ...common,
-      ...(splits && { splits }),
+      ...(splits && { splits, filter: (_, all) => all }),
       size: small ? 42 : 50,
       gap: 4,
       space: small ? 30 : 34,
@@ -74,7 +74,7 @@ function drawMarks(chart, panel) {
   const pixel = devicePixelRatio || 1;
   ctx.save();
   ctx.beginPath();
-  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.rect(bbox.left, bbox.top, bbox.width + 6 * pixel, bbox.height);
   ctx.clip();
   for (let i = 0; i < panel.rows.length; i += 1) {
     const x = chart.valToPos(panel.rows[i], "x", true);
@@ -112,7 +112,7 @@ function create(element, options, data) {
       width: Math.max(element.clientWidth, 160),
       height: element.clientHeight,
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 16, 0, 0],
       ...options,
     },
     data,
@@ -155,7 +155,8 @@ const DETAIL = { sync: { key: "detail" }, y: false, drag: { x: false, y: false }
 
 // Moving means of the absolute error: the forecast's and each method's.
 export function errorChart(element, panel, methods) {
-  const data = () => [panel.rows, ...methods.map((_, place) => panel.errors.map((row) => row[place] ?? null))];
+  const order = [...methods.keys()].reverse(); // The forecast is the first of them, and lies on top.
+  const data = () => [panel.rows, ...order.map((place) => panel.errors.map((row) => row[place] ?? null))];
   const chart = create(
     element,
     {
@@ -164,9 +165,9 @@ export function errorChart(element, panel, methods) {
       cursor: DETAIL,
       series: [
         {},
-        ...methods.map(({ colour: name, naive, forecast }) =>
-          line(name, forecast ? 2.5 : 1.5, naive ? { dash: [5, 4] } : {}),
-        ),
+        ...order
+          .map((place) => methods[place])
+          .map(({ colour: name, naive, forecast }) => line(name, forecast ? 2.5 : 1.5, naive ? { dash: [5, 4] } : {})),
       ],
     },
     data(),
