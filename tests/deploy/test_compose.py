@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,7 +72,7 @@ def test_the_worker_waits_for_a_healthy_broker_and_for_its_topics() -> None:
     assert "test" in SERVICES["kafka"]["healthcheck"]
     assert SERVICES["topics"]["depends_on"] == {"kafka": {"condition": "service_healthy"}}
     # Longer than Docker's ten seconds: a checkpoint is written before the end.
-    assert SERVICES["worker"]["stop_grace_period"] == "60s"
+    assert SERVICES["worker"]["stop_grace_period"] == "30s"
 
 
 def test_the_broker_is_the_version_that_the_tests_run_against() -> None:
@@ -119,7 +121,24 @@ def test_the_series_that_the_demo_plays_are_shipped() -> None:
 
 def test_the_topics_are_those_of_the_settings() -> None:
     created = set(re.findall(r'create "\$\{\w+:-([\w.-]+)\}"', SCRIPT))
-    assert created == set(Settings().topics.model_dump().values())
+    topics = Settings().topics
+    names = {topics.events, topics.labels, topics.predictions, topics.dead_letters, topics.checkpoints}
+    assert created == names
+
+
+def test_the_topics_are_made_as_asked(tmp_path: Path) -> None:
+    """The script is run with a program in the place of Kafka's that writes down how it was called."""
+    calls = tmp_path / "calls"
+    tool = tmp_path / "kafka-topics.sh"
+    tool.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n')
+    tool.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "BOOTSTRAP_SERVERS": "kafka:9092", "PARTITIONS": "12"}
+    subprocess.run(["sh", str(DEPLOY / "kafka" / "create-topics.sh")], env=environment, check=True)
+    asked = calls.read_text().splitlines()
+    assert len(asked) == 5
+    for call in asked:
+        assert call.startswith("--bootstrap-server kafka:9092 --create --if-not-exists --topic onward.")
+        assert "--partitions 12 --replication-factor 1" in call
 
 
 def test_the_checkpoints_topic_is_made_as_its_store_needs_it() -> None:
