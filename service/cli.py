@@ -31,6 +31,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+checkpoint = typer.Typer(no_args_is_help=True, help="Look into what is saved, check it, or forget it.")
+app.add_typer(checkpoint, name="checkpoint")
+
 PIPED_WIDTH = 200
 """Columns for what is not read on a terminal: wide enough that nothing is folded."""
 
@@ -118,6 +121,44 @@ FeatureColumns = Annotated[str, typer.Option(metavar="A,B", help="Columns that h
 
 
 @app.command()
+def demo(
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, metavar="R", help="Events a second; 80 if not given.")
+    ] = None,
+    speed_up: Annotated[
+        float | None, typer.Option(min=1.0, metavar="S", help="So many times as fast as the data were made.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, metavar="P", help="Of the page: 8000, or a free one if taken."),
+    ] = None,
+    series: Annotated[
+        str, typer.Option(metavar="A,B", help="Only these series of those that come with it.")
+    ] = "",
+    seconds: Annotated[float | None, typer.Option(min=1.0, metavar="N", help="Stop after so many.")] = None,
+    browser: Annotated[bool, typer.Option("--browser", help="Open the page in the browser.")] = False,
+) -> None:
+    """See all of it at once: a broker, real data, a worker, and a page that shows it live."""
+    from service.tools.demo import DemoOptions, run
+
+    options = DemoOptions(
+        port=port, rate=rate, speed_up=speed_up, seconds=seconds, series=_names(series), browser=browser
+    )
+    run(options, notes=_console(error=True))
+
+
+@app.command()
+def worker(config: Config = None) -> None:
+    """Forecast and learn from the events topic, until SIGTERM or Ctrl-C."""
+    settings = _settings(config)
+    from service import logs
+    from service.bootstrap import run_worker
+
+    logs.configure(form=settings.log.format, level=settings.log.level)
+    raise typer.Exit(run_worker(settings))
+
+
+@app.command()
 def replay(
     files: Files,
     time_column: TimeColumn = "",
@@ -201,8 +242,6 @@ def produce(
     from service.tools.produce import Pace, ProduceOptions, run
     from service.tools.tables import Wanted
 
-    if rate is not None and speed_up is not None:
-        raise CommandError("--rate and --speed-up are two paces; choose one.", exit_code=WRONG_USAGE)
     options = ProduceOptions(
         files=tuple(files),
         wanted=Wanted(time_column, series_column, _names(target_columns), _names(feature_columns)),
@@ -253,3 +292,59 @@ def schema(
     from service.tools.schema import render
 
     print(render(topic.value, _settings(config)))
+
+
+@app.command()
+def doctor(config: Config = None) -> None:
+    """Check the settings, the broker, the topics and the checkpoints, and say what to mend."""
+    import asyncio
+
+    from service.tools.doctor import run
+
+    if not asyncio.run(run(config, out=_console())):
+        raise typer.Exit(1)
+
+
+Partition = Annotated[int | None, typer.Option(min=0, metavar="P", help="Only this partition.")]
+
+
+@checkpoint.command()
+def inspect(partition: Partition = None, config: Config = None) -> None:
+    """Show what is saved of each partition."""
+    import asyncio
+
+    from service.tools import checkpoint
+
+    asyncio.run(checkpoint.inspect(_settings(config), partition, out=_console()))
+
+
+@checkpoint.command()
+def verify(partition: Partition = None, config: Config = None) -> None:
+    """Read all that is saved as a worker would, and say whether it could go on."""
+    import asyncio
+
+    from service.tools import checkpoint
+
+    asyncio.run(checkpoint.verify(_settings(config), partition, out=_console()))
+
+
+@checkpoint.command()
+def reset(
+    partition: Partition = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: Config = None,
+) -> None:
+    """Forget what is saved; the events that the log still holds are then learned from anew."""
+    import asyncio
+
+    from service.tools import checkpoint
+
+    settings = _settings(config)
+    partitions = asyncio.run(checkpoint.partitions_of(settings, partition))
+    what = f"partition {partition}" if partition is not None else f"all {len(partitions)} partitions"
+    if not yes:
+        typer.confirm(
+            f"Forget what was learned of {what} in {checkpoint.where(settings)}? Stop the workers first.",
+            abort=True,
+        )
+    asyncio.run(checkpoint.reset(settings, partitions, out=_console()))

@@ -10,22 +10,17 @@ from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from service.connection import client_options
 from service.settings import KafkaSettings
 from service.tools.problem import CommandError
+from service.topics import find_topics
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 """A person waits for the answer."""
 END_TIMEOUT_SECONDS = 10.0
-
-
-@asynccontextmanager
-async def admin_client(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Connect for questions about topics."""
-    async with _started(AIOKafkaAdminClient(**_options(kafka)), kafka) as client:
-        yield client
 
 
 @asynccontextmanager
@@ -48,18 +43,16 @@ _Client: TypeAlias = Any
 
 @asynccontextmanager
 async def _started(client: _Client, kafka: KafkaSettings) -> AsyncIterator[_Client]:
-    # Their own words for what goes wrong are many and for programmers; ours is one.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    stop = client.close if isinstance(client, AIOKafkaAdminClient) else client.stop
+    _quieten()
     try:
         await client.start()
     except (KafkaError, OSError) as error:
-        await stop()
+        await client.stop()
         raise unreachable(kafka, error) from error
     try:
         yield client
     finally:
-        await stop()
+        await client.stop()
 
 
 def unreachable(kafka: KafkaSettings, error: BaseException) -> CommandError:
@@ -72,12 +65,29 @@ def unreachable(kafka: KafkaSettings, error: BaseException) -> CommandError:
     )
 
 
-async def partitions_of(client: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
-    """Return how many partitions each of these topics has; one that is not there is left out."""
-    # Asked for one by one, a topic that is not there would be made by some brokers.
-    there = set(await client.list_topics())
-    described = await client.describe_topics([topic for topic in topics if topic in there])
-    return {one["topic"]: len(one["partitions"]) for one in described}
+async def topics_found(kafka: KafkaSettings) -> dict[str, int]:
+    """Return all topics with their numbers of partitions.
+
+    Raises:
+        CommandError: there is no broker.
+    """
+    _quieten()
+    try:
+        return await find_topics(_options(kafka))
+    except (KafkaError, OSError) as error:
+        raise unreachable(kafka, error) from error
+
+
+async def topic_config(kafka: KafkaSettings, topic: str) -> dict[str, str]:
+    """Return a topic's configuration as far as the broker tells it."""
+    client = AIOKafkaAdminClient(**_options(kafka))
+    try:
+        await client.start()
+        answers = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    finally:
+        await client.close()
+    entries = [entry for answer in answers for resource in answer.resources for entry in resource[-1]]
+    return {name: value for name, value, *_ in entries if value is not None}
 
 
 async def require_topic(kafka: KafkaSettings, topic: str) -> int:
@@ -86,11 +96,11 @@ async def require_topic(kafka: KafkaSettings, topic: str) -> int:
     Raises:
         CommandError: there is no broker, or no such topic.
     """
-    async with admin_client(kafka) as client:
-        found = await partitions_of(client, [topic])
+    found = await topics_found(kafka)
     if topic not in found:
         raise CommandError(
-            f"There is no topic {topic} at {kafka.bootstrap_servers}. `onward doctor` says how to create the topics."
+            f"There is no topic {topic} at {kafka.bootstrap_servers}. A worker makes what is missing when it starts; "
+            "`onward doctor` says how to make it by hand."
         )
     return found[topic]
 
@@ -105,6 +115,11 @@ async def seek_to_end(client: AIOKafkaConsumer, partitions: Sequence[TopicPartit
             await client.getmany(*partitions, timeout_ms=100)
     for partition in partitions:
         client.seek(partition, client.highwater(partition))
+
+
+def _quieten() -> None:
+    # The library's own words for what goes wrong are many and for programmers; ours are one paragraph.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def _options(kafka: KafkaSettings) -> dict[str, Any]:

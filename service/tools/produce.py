@@ -15,7 +15,7 @@ from rich.console import Console
 from service.settings import Settings
 from service.tools.events import EventEncoder, Play, plays, side_by_side, wanted_by
 from service.tools.kafka import producer, require_topic
-from service.tools.problem import CommandError
+from service.tools.problem import WRONG_USAGE, CommandError
 from service.tools.tables import Wanted, open_table, sources
 from service.tools.terminal import progress, say_columns, say_skipped
 
@@ -33,11 +33,16 @@ class Pace:
     rate: float | None = None
     speed_up: float | None = None
 
-    def due(self, index: int, play: Play) -> float:
-        """Return when an event is due, in seconds since the first one was."""
+    def __post_init__(self) -> None:
+        """Refuse two paces at once."""
+        if self.rate is not None and self.speed_up is not None:
+            raise CommandError("--rate and --speed-up are two paces; choose one.", exit_code=WRONG_USAGE)
+
+    def due(self, index: int, elapsed: float) -> float:
+        """Return when an event is due, in seconds since the first one was; both counts are since that one too."""
         if self.rate is not None:
             return index / self.rate
-        return 0.0 if self.speed_up is None else play.elapsed / self.speed_up
+        return 0.0 if self.speed_up is None else elapsed / self.speed_up
 
 
 async def send(
@@ -53,15 +58,16 @@ async def send(
     count = 0
     in_flight: list[asyncio.Future[object]] = []
     async with producer(settings.kafka, linger_ms=LINGER_MS) as client:
-        started = time.monotonic()
+        started, first = time.monotonic(), None
         try:
             for play in events:
-                wait = started + pace.due(count, play) - time.monotonic()
-                if wait > AHEAD_SECONDS or len(in_flight) >= IN_FLIGHT_MAX:
+                first = first or play
+                due = started + pace.due(count, play.elapsed - first.elapsed)
+                if due - time.monotonic() > AHEAD_SECONDS or len(in_flight) >= IN_FLIGHT_MAX:
                     # Nothing is lost by waiting for the broker here, and its refusal is noticed at once.
                     await asyncio.gather(*in_flight)
                     in_flight.clear()
-                    await asyncio.sleep(started + pace.due(count, play) - time.monotonic())
+                    await asyncio.sleep(due - time.monotonic())
                 message = encoder.encode(play)
                 in_flight.append(await client.send(topic, message.value, key=message.key))
                 count += 1

@@ -1,0 +1,118 @@
+"""Look into the saved state, check it, or forget it. Reading disturbs no worker; forgetting takes its state away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from models.snapshot import SnapshotError
+from service.bootstrap import checkpoint_store
+from service.ports import CheckpointError, CheckpointStore, PartitionCheckpoint
+from service.settings import Settings
+from service.stream.shard import Shard
+from service.tools.kafka import require_topic
+from service.tools.problem import CommandError
+
+
+async def inspect(settings: Settings, partition: int | None, *, out: Console) -> None:
+    """Show what is saved of each partition.
+
+    Raises:
+        CommandError: the store cannot be read, or a checkpoint is damaged.
+    """
+    table = Grid(title=f"Checkpoints in {where(settings)}", title_justify="left")
+    for name in ("partition", "next offset", "series", "bytes"):
+        table.add_column(name, justify="right")
+    table.add_column("notes", overflow="fold")
+    async with _opened(settings) as store:
+        for number in await partitions_of(settings, partition):
+            found = await store.read(number)
+            table.add_row(str(number), *_cells(found))
+    out.print(table)
+
+
+def _cells(found: PartitionCheckpoint | None) -> Sequence[str]:
+    if found is None:
+        return "-", "-", "-", "none yet"
+    size = sum(len(one.state) for one in found.series.values())
+    return f"{found.next_offset:,}", f"{len(found.series):,}", f"{size:,}", "; ".join(found.notes)
+
+
+async def verify(settings: Settings, partition: int | None, *, out: Console) -> None:
+    """Read every state as a worker would at its start, and say whether it could go on.
+
+    Raises:
+        CommandError: a partition could not be restored; the others were looked at too.
+    """
+    problems: list[str] = []
+    async with _opened(settings) as store:
+        for number in await partitions_of(settings, partition):
+            try:
+                said = _restored(settings, number, await store.read(number))
+            except (CheckpointError, SnapshotError) as error:
+                problems.append(f"partition {number}: {error}")
+            else:
+                out.print(f"partition {number}: {said}", markup=False)
+    if problems:
+        raise CommandError("\n".join(problems))
+
+
+def _restored(settings: Settings, partition: int, found: PartitionCheckpoint | None) -> str:
+    if found is None:
+        return "none yet; a worker would start at the beginning of the log"
+    shard = Shard(topic=settings.topics.events, partition=partition, settings=settings)
+    shard.restore(found)
+    notes = "".join(f"; {note}" for note in found.notes)
+    return f"whole: {shard.series_count:,} series, next offset {shard.next_offset:,}{notes}"
+
+
+async def reset(settings: Settings, partitions: Sequence[int], *, out: Console) -> None:
+    """Forget what is saved of these partitions; what they hold is then learned anew from the start of the log."""
+    async with _opened(settings) as store:
+        for number in partitions:
+            await store.reset(number)
+            out.print(f"partition {number}: forgotten")
+
+
+def where(settings: Settings) -> str:
+    """Say where the checkpoints are."""
+    if settings.checkpoint.store == "sqlite":
+        return str(settings.checkpoint.sqlite_path)
+    return f"topic {settings.topics.checkpoints} at {settings.kafka.bootstrap_servers}"
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[CheckpointStore]:
+    path = settings.checkpoint.sqlite_path
+    if settings.checkpoint.store == "sqlite" and not path.exists():
+        raise CommandError(
+            f"There is no checkpoint file {path}: nothing was saved yet, or it is elsewhere (checkpoint.sqlite_path)."
+        )
+    store = checkpoint_store(settings)
+    try:
+        await store.start()
+        yield store
+    except CheckpointError as error:
+        raise CommandError(str(error)) from error
+    finally:
+        await store.stop()
+
+
+async def partitions_of(settings: Settings, partition: int | None) -> Sequence[int]:
+    """Return the partition that was named, or all that the topic has.
+
+    Raises:
+        CommandError: there is no broker to ask, no topic, or no such partition.
+    """
+    in_kafka = settings.checkpoint.store == "kafka"
+    if partition is not None and not in_kafka:
+        return [partition]
+    count = await require_topic(
+        settings.kafka, settings.topics.checkpoints if in_kafka else settings.topics.events
+    )
+    if partition is not None and partition >= count:
+        raise CommandError(f"There is no partition {partition}; there are {count}, from 0 on.")
+    return range(count) if partition is None else [partition]
