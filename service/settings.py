@@ -161,6 +161,12 @@ class TopicSettings(_Group):
     predictions: Topic = "onward.predictions"
     dead_letters: Topic = "onward.dead-letters"
     checkpoints: Topic = "onward.checkpoints"
+    create: bool = True
+    """Whether a worker makes the topics that are missing."""
+    partitions: int = Field(default=6, ge=1, le=10_000)
+    """Of topics that are made, where there is no events topic to go by; the most workers that can share them."""
+    replication_factor: int | None = Field(default=None, ge=1, le=32)
+    """Of topics that are made; without it three, or as many as there are brokers."""
 
     @model_validator(mode="after")
     def _different(self) -> Self:

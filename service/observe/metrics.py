@@ -65,10 +65,10 @@ class Metrics(Collector):
         self,
         specification: Specification,
         *,
-        registry: CollectorRegistry,
+        registry: CollectorRegistry | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._registry = registry
+        self._registry = registry = CollectorRegistry() if registry is None else registry
         self._clock = clock
         self._lock = threading.Lock()
         self._naive = {name: i for i, name in enumerate(specification.experts) if name in NAIVE}

@@ -1,0 +1,91 @@
+"""The only wiring: settings to a worker that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from aiokafka.errors import KafkaError
+
+from service.checkpoints.kafka import KafkaBackend
+from service.checkpoints.sqlite import SqliteBackend
+from service.checkpoints.store import Checkpoints
+from service.connection import client_options
+from service.observe.http import Health, HttpServer
+from service.observe.metrics import Metrics
+from service.observe.server import BindError
+from service.ports import CheckpointError, CheckpointStore, FencedError
+from service.settings import Settings
+from service.stream.app import App
+from service.stream.learner import Learner
+from service.stream.publisher import KafkaPublisher
+from service.stream.transport import LogError
+from service.topics import TopicError, ensure_topics
+
+log = logging.getLogger(__name__)
+
+_SAYS_WHAT_TO_DO = (BindError, CheckpointError, FencedError, KafkaError, LogError, TopicError)
+"""Failures that come from outside and say what to do; any other is a bug, and its traceback is shown."""
+_BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def checkpoint_store(settings: Settings) -> CheckpointStore:
+    """Return the store of checkpoints that the settings name; it is not started yet."""
+    if settings.checkpoint.store == "sqlite":
+        return Checkpoints(SqliteBackend(settings.checkpoint.sqlite_path))
+    return Checkpoints(KafkaBackend(settings.topics.checkpoints, client_options(settings.kafka)))
+
+
+def run_worker(settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT, and return 0; or until something fails, and return 1.
+
+    Raises:
+        RuntimeError: numpy may use several threads, and its sums would depend on the machine.
+    """
+    loose = [name for name in _BLAS_VARIABLES if os.environ.get(name) != "1"]
+    if loose:
+        raise RuntimeError(f"set {', '.join(loose)} to 1 before numpy is imported; the command `onward` does")
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            failure = runner.run(_work(settings))
+        except _SAYS_WHAT_TO_DO as error:
+            failure = error
+    if failure is None:
+        log.info("worker stopped")
+        return 0
+    traceback = None if isinstance(failure, _SAYS_WHAT_TO_DO) else failure
+    log.critical("worker failed: %s: %s", type(failure).__name__, failure, exc_info=traceback)
+    return 1
+
+
+async def _work(settings: Settings) -> BaseException | None:
+    options = client_options(settings.kafka)
+    metrics, health = Metrics(settings.specification()), Health()
+    store, publisher = checkpoint_store(settings), KafkaPublisher(options)
+    learner = Learner(settings, store=store, publisher=publisher, observer=metrics, vitals=health)
+    http = HttpServer(settings.http.host, settings.http.port, metrics, health)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    http.start()
+    try:
+        log.info("worker started", extra={"url": http.url, "group": settings.kafka.group_id})
+        await ensure_topics(settings, options)
+        app = App(
+            settings, learner, (store, publisher), observer=metrics, vitals=health, client_options=options
+        )
+        return await app.run(stop)
+    finally:
+        http.stop()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415 - not there on Windows
+
+    return uvloop.new_event_loop

@@ -1,0 +1,233 @@
+"""The shards of the partitions that are this worker's: learning, publishing, checkpoints. asyncio, and no Kafka.
+
+Rules:
+
+- Of a batch first the predictions and dead letters are published and acknowledged. At a checkpoint, then, the states
+  and the watermark are made durable, and only then is the log told that everything before it is done with.
+- So a crash anywhere costs events that are read again: those before their series' own offset are skipped, the others
+  are learned again to the same bits and published again with the same id and content.
+- After an exception nothing is saved any more: a shard may have taken half a batch. The process ends, and the next one
+  begins at the checkpoint.
+- One thing at a time: a partition is not saved while it learns, nor handed over while it is saved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from models.snapshot import SnapshotError
+from service.ports import (
+    CheckpointError,
+    CheckpointStore,
+    FencedError,
+    Observer,
+    PartitionCheckpoint,
+    Publisher,
+    Record,
+    Vitals,
+)
+from service.settings import Settings
+from service.stream.shard import Shard
+
+log = logging.getLogger(__name__)
+
+Acknowledge = Callable[[int, int], Awaitable[None]]
+"""Tells the log that everything of a partition before an offset is done with."""
+
+
+@dataclass(slots=True)
+class _Owned:
+    """A partition that is ours."""
+
+    shard: Shard
+    saved_offset: int
+    saved_at: float
+    unsaved: int = 0
+
+
+@final
+class Learner:
+    """Learns from records of the partitions that are assigned, and keeps them safe.
+
+    Args:
+        settings: of the worker.
+        store: of the checkpoints.
+        publisher: of predictions and dead letters.
+        observer: is told what came of it.
+        vitals: is told that it goes on.
+        clock: seconds, monotonic; for the checkpoints' timing alone, never for what is learned.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: CheckpointStore,
+        publisher: Publisher,
+        observer: Observer,
+        vitals: Vitals,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._publisher = publisher
+        self._observer = observer
+        self._vitals = vitals
+        self._clock = clock
+        self._acknowledge: Acknowledge | None = None
+        self._owned: dict[int, _Owned] = {}
+        self._lock = asyncio.Lock()
+        self._assignment = 0
+
+    def acknowledge_to(self, acknowledge: Acknowledge) -> None:
+        """Say where the log is told of what is done with; before the first partition is assigned."""
+        self._acknowledge = acknowledge
+
+    def positions(self) -> dict[int, int]:
+        """Return the offset at which each partition goes on; nothing while they are being assigned."""
+        return {partition: owned.shard.next_offset for partition, owned in self._owned.items()}
+
+    async def assign(self, partitions: Sequence[int], log_starts: dict[int, int]) -> None:
+        """Bring back what had been learned of these partitions, which are all that are ours from now on.
+
+        A partition without a checkpoint begins at its log's start. A revocation meanwhile ends it early.
+
+        Raises:
+            CheckpointError: there is a checkpoint, and it cannot be used.
+        """
+        self._assignment += 1
+        assignment = self._assignment
+        async with self._lock:
+            self._owned.clear()
+            self._vitals.assigned(partitions)
+            self._observer.rebalanced(partitions)
+            owned: dict[int, _Owned] = {}
+            for partition in partitions:
+                if assignment != self._assignment:
+                    return
+                owned[partition] = await self._restore(partition, log_starts[partition])
+            if assignment != self._assignment:
+                return
+            self._owned = owned
+            self._vitals.recovered()
+            self._count_series()
+
+    async def _restore(self, partition: int, log_start: int) -> _Owned:
+        shard = Shard(topic=self._settings.topics.events, partition=partition, settings=self._settings)
+        checkpoint = await self._store.load(partition)
+        if checkpoint is None:
+            shard.next_offset = log_start
+            log.info(
+                "no checkpoint; learning from the start of the log",
+                extra={"partition": partition, "offset": log_start},
+            )
+        else:
+            for note in checkpoint.notes:
+                log.warning("checkpoint: %s", note, extra={"partition": partition})
+            # In a thread: many series take seconds, and the loop has a broker to answer.
+            await asyncio.to_thread(_restore_into, shard, checkpoint)
+            log.info(
+                "checkpoint restored",
+                extra={"partition": partition, "series": shard.series_count, "offset": shard.next_offset},
+            )
+        source = "none" if checkpoint is None else "checkpoint"
+        self._observer.restored(partition, source, shard.series_count, shard.next_offset)
+        return _Owned(shard, saved_offset=shard.next_offset, saved_at=self._clock())
+
+    async def learn(self, partition: int, records: Sequence[Record]) -> None:
+        """Learn from records of a partition, in the order of their offsets; publish, and save if it is time.
+
+        Records of a partition that is not ours (any more) are dropped: whoever has it reads them again.
+        """
+        async with self._lock:
+            owned = self._owned.get(partition)
+            if owned is None or not records:
+                return
+            try:
+                await self._learn(owned, records)
+            except BaseException:
+                self._owned.clear()
+                raise
+
+    async def _learn(self, owned: _Owned, records: Sequence[Record]) -> None:
+        partition = owned.shard.partition
+        began = self._clock()
+        applied = owned.shard.apply(records)
+        self._observer.applied(partition, applied, self._clock() - began)
+        topics = self._settings.topics
+        if applied.predictions:
+            await self._publisher.publish(topics.predictions, applied.predictions)
+        if applied.dead_letters:
+            await self._publisher.publish(topics.dead_letters, applied.dead_letters)
+        owned.unsaved += len(records)
+        self._vitals.progress(partition, owned.shard.next_offset - 1)
+        if self._is_due(owned):
+            await self._save(owned)
+
+    async def tick(self) -> None:
+        """Save the partitions whose time has come, though no event comes. To be called every now and then."""
+        async with self._lock:
+            try:
+                for owned in self._owned.values():
+                    if self._is_due(owned):
+                        await self._save(owned)
+            except BaseException:
+                self._owned.clear()
+                raise
+            self._count_series()
+
+    async def revoke(self) -> None:
+        """Save all partitions and give them up. What cannot be saved because another has it already is dropped."""
+        self._assignment += 1
+        async with self._lock:
+            owned, self._owned = self._owned, {}
+            self._vitals.assigned(())
+            for one in owned.values():
+                try:
+                    await self._save(one)
+                except FencedError as error:
+                    log.warning("not saved: %s", error, extra={"partition": one.shard.partition})
+
+    def _is_due(self, owned: _Owned) -> bool:
+        timing = self._settings.checkpoint
+        return owned.shard.next_offset != owned.saved_offset and (
+            owned.unsaved >= timing.interval_events
+            or self._clock() - owned.saved_at >= timing.interval_seconds
+        )
+
+    async def _save(self, owned: _Owned) -> None:
+        shard, next_offset = owned.shard, owned.shard.next_offset
+        if next_offset == owned.saved_offset:
+            return
+        if self._acknowledge is None:
+            raise RuntimeError("nobody is there to acknowledge to; call acknowledge_to first")
+        began = self._clock()
+        try:
+            size_bytes = await self._store.save(shard.partition, shard.snapshot_dirty(), next_offset)
+        except BaseException as error:
+            self._observer.checkpoint_failed("timeout" if isinstance(error, TimeoutError) else "store")
+            raise
+        shard.mark_clean()
+        owned.saved_offset, owned.saved_at, owned.unsaved = next_offset, self._clock(), 0
+        self._observer.checkpoint_saved(shard.partition, owned.saved_at - began, size_bytes)
+        await self._acknowledge(shard.partition, next_offset)
+
+    def _count_series(self) -> None:
+        self._observer.series(sum(owned.shard.series_count for owned in self._owned.values()))
+
+
+def _restore_into(shard: Shard, checkpoint: PartitionCheckpoint) -> None:
+    try:
+        shard.restore(checkpoint)
+    except SnapshotError as error:
+        raise CheckpointError(
+            f"the checkpoint of partition {shard.partition} is of another make of model: {error}. Go back to the settings "
+            "that wrote it, or give the state up: stop the workers, "
+            f"`onward checkpoint reset --partition {shard.partition}`, and start again; the partition is then learned "
+            "anew from the start of its log"
+        ) from error

@@ -1,0 +1,251 @@
+"""Faust's consumer, made to begin where our checkpoints say, and to notice when the log is not what it was.
+
+Rules:
+
+- A partition goes on at its checkpoint's offset, whatever the group has committed: Faust commits past events that are
+  still in flight. Committed offsets are told for whoever watches the lag, and nobody reads them here.
+- aiokafka begins anew at the log's start where an offset is out of range, and says so in its own log only. So each
+  fetch is compared with where it should have begun: a log that went back, or that lost its start to retention before
+  it was read, is an error. An offset may be missing for a good reason (compaction, transactions); only then is the
+  log's start asked for.
+- Records that were fetched before a seek are dropped, not delivered after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, cast
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from faust.transport.consumer import RecordMap
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from service.checkpoints.recovery import how_to_reset
+
+_LOG_END_SECONDS_MAX = 10.0
+"""A broker that has just become a partition's leader may know a lower end of the log for a moment."""
+
+
+_REBALANCE_SECONDS_MAX = 60.0
+"""For every worker to save what it has and to join again."""
+_POLL_SECONDS_MAX = 300.0
+"""A worker that takes nothing for this long gives its partitions up."""
+
+
+class LogError(Exception):
+    """The log is not the one that the checkpoint speaks of; going on would lose events. Says what to do."""
+
+
+class OnwardApp(Protocol):
+    """What the consumer needs of the app that it is of."""
+
+    client_options: Mapping[str, Any]
+    group_id: str
+    session_timeout_seconds: float
+
+    def positions(self) -> dict[int, int]:
+        """Return the offset at which each partition goes on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FetchState:
+    """What aiokafka knows of a partition: end of the log, where its fetching stands, and when it last heard."""
+
+    highwater: int | None
+    fetched_to: int
+    heard: int | None
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread that aiokafka's consumer runs in."""
+
+    abstract = False
+    logger = logging.getLogger("faust.consumer")
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        app = cast(OnwardApp, self.app)
+        self._assignor = RoundRobinPartitionAssignor
+        session_ms = int(app.session_timeout_seconds * 1000)
+        return AIOKafkaConsumer(
+            **app.client_options,
+            group_id=app.group_id,
+            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            # What a producer has taken back is no event.
+            isolation_level="read_committed",
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 3,
+            rebalance_timeout_ms=int(_REBALANCE_SECONDS_MAX * 1000),
+            max_poll_interval_ms=int(_POLL_SECONDS_MAX * 1000),
+        )
+
+    def fetch_state(self, tp: TP) -> FetchState | None:
+        """Return what is known of a partition, or None where it is not assigned or not sought yet."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        if assignment is None or tp not in assignment.tps:
+            return None
+        state = assignment.state_value(tp)
+        if not state.has_valid_position:
+            return None
+        return FetchState(state.highwater, state.position, state.timestamp)
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """A consumer that seeks to our own offsets."""
+
+    logger = logging.getLogger("faust.consumer")  # Its lines are Faust's, and go where those go.
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._expected: dict[TP, int] = {}
+        self._seeks = 0
+        self._short_since: dict[TP, float] = {}
+        self._heard: dict[TP, tuple[int | None, int]] = {}
+
+    async def perform_seek(self) -> None:
+        """Go on where the learner stands. Called with the flow stopped: when partitions came, or a fetch was dropped."""
+        positions = cast(OnwardApp, self.app).positions()
+        targets = {tp: positions[tp.partition] for tp in self.assignment() if tp.partition in positions}
+        self._seeks += 1
+        self._expected = dict(targets)
+        if targets:
+            await self._thread.seek_wait(targets)
+        # Only now: the call above sets them too, and takes 0 for none.
+        self._read_offset.update(targets)
+        self._committed_offset.update(targets)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:  # noqa: ASYNC109 - Faust's signature
+        seeks = self._seeks
+        fetched = await super()._getmany(active_partitions, timeout)
+        if seeks != self._seeks or not self.flow_active:
+            return {}
+        gaps: dict[TP, int] = {}
+        for tp, records in fetched.items():
+            expected = self._expected.get(tp)
+            if expected is None:
+                raise LogError(f"records of {tp} came, which was not sought; this is a bug, please report it")
+            if records[0].offset < expected:
+                raise _went_back(tp, expected, records[0].offset)
+            if records[0].offset > expected:
+                gaps[tp] = expected
+            self._expected[tp] = records[-1].offset + 1
+        if gaps:
+            await self._require_log_starts(gaps)
+        return fetched
+
+    async def _require_log_starts(self, needed: Mapping[TP, int]) -> None:
+        for tp, start in (await self.log_starts(set(needed))).items():
+            if start > needed[tp]:
+                raise _lost_start(tp, needed[tp], start)
+
+    async def log_starts(self, tps: set[TP]) -> dict[TP, int]:
+        """Return the first offset that is still there of each partition."""
+        starts = await self.earliest_offsets(*tps) if tps else {}
+        return {tp: starts[tp] for tp in tps}
+
+    async def require_log_of_checkpoints(self, starts: Mapping[TP, int]) -> None:
+        """See that the log still has what comes after the learner's offsets.
+
+        Raises:
+            LogError: its start is past them, or it ends before them.
+        """
+        positions = cast(OnwardApp, self.app).positions()
+        for tp, start in starts.items():
+            if tp.partition in positions and start > positions[tp.partition]:
+                raise _lost_start(tp, positions[tp.partition], start)
+        await self._wait_for_ends({tp: positions[tp.partition] for tp in starts if tp.partition in positions})
+
+    async def _wait_for_ends(self, needed: Mapping[TP, int]) -> None:
+        """Wait until the logs' ends are known and not before the offsets. A broker that is silent is waited for later."""
+        deadline = time.monotonic() + _LOG_END_SECONDS_MAX
+        while True:
+            # As fetches name it: not every broker answers the question for the last offset rightly.
+            states = {tp: self._thread.fetch_state(tp) for tp in needed}
+            ends = {
+                tp: -1 if state is None or state.highwater is None else state.highwater
+                for tp, state in states.items()
+            }
+            short = {tp: end for tp, end in ends.items() if end < needed[tp]}
+            if not short:
+                return
+            if time.monotonic() > deadline:
+                for tp, end in short.items():
+                    if end >= 0:
+                        raise _went_back(tp, needed[tp], end)
+                return
+            await asyncio.sleep(0.05)
+
+    def lags(self) -> dict[TP, int]:
+        """Return how many records wait, of the partitions of which the broker has said something since the last call.
+
+        Raises:
+            LogError: a log has ended before our offset for some time.
+        """
+        positions = cast(OnwardApp, self.app).positions()
+        lags: dict[TP, int] = {}
+        for tp, expected in self._expected.items():
+            state = self._thread.fetch_state(tp)
+            if state is None or tp.partition not in positions:
+                continue
+            # What was fetched and not yet learned waits for certain; the rest as far as the broker has just said so.
+            # The log's end counts transactions' markers too, so it is compared with the fetching, which passes them.
+            waiting = max(0, expected - positions[tp.partition])
+            if state.highwater is not None and self._heard.get(tp) != (state.heard, state.highwater):
+                self._heard[tp] = (state.heard, state.highwater)
+                self._require_end(tp, positions[tp.partition], state.highwater)
+                lags[tp] = waiting + max(0, state.highwater - max(state.fetched_to, expected))
+            elif waiting:
+                lags[tp] = waiting
+        return lags
+
+    def _require_end(self, tp: TP, position: int, end: int) -> None:
+        if end >= position:
+            self._short_since.pop(tp, None)
+        elif time.monotonic() - self._short_since.setdefault(tp, time.monotonic()) > _LOG_END_SECONDS_MAX:
+            raise _went_back(tp, position, end)
+
+    async def commit_watermark(self, tp: TP, offset: int) -> None:
+        """Tell the group that everything before the offset is done with."""
+        if tp in self.assignment():
+            await self._thread.commit({tp: offset})
+            self._committed_offset[tp] = offset
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Do nothing: gaps are kept for the commits of single events, which are not used, and would pile up."""
+
+    async def verify_all_partitions_active(self) -> None:
+        """Do nothing: it reads figures of a monitor that is off; /healthz watches the progress."""
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """A transport with our consumer."""
+
+    Consumer: ClassVar[type[Consumer]] = Consumer
+
+
+def _went_back(tp: TP, expected: int, found: int) -> LogError:
+    return LogError(
+        f"{tp.topic}, partition {tp.partition}: learned up to offset {expected}, but the log now stands at {found}. It was "
+        f"made anew or cut back (the embedded broker keeps nothing over a restart). If that is right: stop the workers. "
+        f"{how_to_reset(tp.partition)}. If it is not, point the worker at the brokers that have the log"
+    )
+
+
+def _lost_start(tp: TP, expected: int, start: int) -> LogError:
+    return LogError(
+        f"{tp.topic}, partition {tp.partition}: the events from offset {expected} to {start - 1} were deleted before they "
+        f"were learned from; the log now begins at {start}. Give the topic a longer retention. To go on without those "
+        f"events: stop the workers. {how_to_reset(tp.partition)}"
+    )
