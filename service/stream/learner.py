@@ -47,6 +47,7 @@ class _Owned:
     shard: Shard
     saved_offset: int
     saved_at: float
+    restored: bool
     unsaved: int = 0
 
 
@@ -116,6 +117,10 @@ class Learner:
             self._owned = owned
             self._vitals.recovered()
             self._count_series()
+            for partition, one in owned.items():
+                # Saved, and perhaps not acknowledged by a worker that ended in between.
+                if one.restored:
+                    await self._acknowledge_offset(partition, one.saved_offset)
 
     async def _restore(self, partition: int, log_start: int) -> _Owned:
         shard = Shard(topic=self._settings.topics.events, partition=partition, settings=self._settings)
@@ -137,7 +142,9 @@ class Learner:
             )
         source = "none" if checkpoint is None else "checkpoint"
         self._observer.restored(partition, source, shard.series_count, shard.next_offset)
-        return _Owned(shard, saved_offset=shard.next_offset, saved_at=self._clock())
+        return _Owned(
+            shard, saved_offset=shard.next_offset, saved_at=self._clock(), restored=checkpoint is not None
+        )
 
     async def learn(self, partition: int, records: Sequence[Record]) -> None:
         """Learn from records of a partition, in the order of their offsets; publish, and save if it is time.
@@ -204,8 +211,6 @@ class Learner:
         shard, next_offset = owned.shard, owned.shard.next_offset
         if next_offset == owned.saved_offset:
             return
-        if self._acknowledge is None:
-            raise RuntimeError("nobody is there to acknowledge to; call acknowledge_to first")
         began = self._clock()
         try:
             size_bytes = await self._store.save(shard.partition, shard.snapshot_dirty(), next_offset)
@@ -215,7 +220,12 @@ class Learner:
         shard.mark_clean()
         owned.saved_offset, owned.saved_at, owned.unsaved = next_offset, self._clock(), 0
         self._observer.checkpoint_saved(shard.partition, owned.saved_at - began, size_bytes)
-        await self._acknowledge(shard.partition, next_offset)
+        await self._acknowledge_offset(shard.partition, next_offset)
+
+    async def _acknowledge_offset(self, partition: int, next_offset: int) -> None:
+        if self._acknowledge is None:
+            raise RuntimeError("nobody is there to acknowledge to; call acknowledge_to first")
+        await self._acknowledge(partition, next_offset)
 
     def _count_series(self) -> None:
         self._observer.series(sum(owned.shard.series_count for owned in self._owned.values()))

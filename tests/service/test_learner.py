@@ -1,0 +1,272 @@
+"""The learner: the order in which it makes things durable, its timing, and what it does when the partition goes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from service.ports import CheckpointError, FencedError, PartitionCheckpoint, Record
+from service.settings import Settings
+from service.stream.learner import Learner
+from service.stream.shard import Shard
+from tests.service.learner_ports import (
+    TOPIC,
+    Clock,
+    Crash,
+    Fuse,
+    Publisher,
+    TornStore,
+    Witness,
+    World,
+    event,
+    small_settings,
+)
+
+PREDICTIONS, DEAD_LETTERS = "onward.predictions", "onward.dead-letters"
+
+
+@dataclass
+class Process:
+    """A learner with its surroundings; what dies with it."""
+
+    world: World
+    settings: Settings
+    fuse: Fuse = field(default_factory=Fuse)
+    clock: Clock = field(default_factory=Clock)
+    witness: Witness = field(default_factory=Witness)
+
+    def __post_init__(self) -> None:
+        self.store = TornStore(self.world, self.fuse)
+        self.learner = Learner(
+            self.settings,
+            store=self.store,
+            publisher=Publisher(self.world, self.fuse),
+            observer=self.witness,
+            vitals=self.witness,
+            clock=self.clock,
+        )
+        self.learner.acknowledge_to(self.acknowledge)
+
+    async def acknowledge(self, partition: int, next_offset: int) -> None:
+        self.fuse.step("before the acknowledgement")
+        self.world.acknowledged[partition] = next_offset
+        self.fuse.step("after the acknowledgement")
+
+    async def run(self, log: list[Record], batch_size: int) -> None:
+        """Read the log's partition 0 from where the learner stands to its end, and stop in order."""
+        await self.learner.assign([0], {0: 0})
+        start = self.learner.positions()[0]
+        records = [record for record in log if record.offset >= start]
+        for at in range(0, len(records), batch_size):
+            await self.learner.learn(0, records[at : at + batch_size])
+        await self.learner.revoke()
+
+
+def make_log(length: int = 28) -> list[Record]:
+    """Return events of four series with bad records, duplicates, late events and gaps in the offsets among them."""
+    rng = random.Random(11)
+    log: list[Record] = []
+    offset = 0
+    for number in range(length):
+        series = rng.choice("abcd")
+        match number % 12:
+            case 4:
+                log.append(Record(TOPIC, 0, offset, None, b"{not json"))
+            case 7:
+                log.append(event(offset, series, 1.0, time=3))
+            case 9:
+                offset += 5
+                log.append(event(offset, series, rng.gauss(0, 1)))
+                offset += 1
+                log.append(event(offset, series, rng.gauss(0, 1), time=offset - 1))
+            case _:
+                log.append(event(offset, series, rng.gauss(0, 1)))
+        offset += 1
+    return log
+
+
+def fold(log: list[Record], settings: Settings) -> dict[str, bytes]:
+    """Return the states that one shard comes to, all at once and with nothing in between."""
+    shard = Shard(topic=TOPIC, partition=0, settings=settings)
+    shard.apply(log)
+    return {one.series: one.state for one in shard.snapshot_dirty()}
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+async def test_a_crash_at_every_step_changes_no_bit_and_loses_nothing(batch_size: int) -> None:
+    # Goal: a crash before or after any message, state, watermark or acknowledgement costs nothing but repetition.
+    # Method: count the steps of a whole run; then crash at each of them, start again, and compare with the fold.
+    settings = small_settings(checkpoint={"interval_events": 8})
+    log = make_log()
+    whole = Process(World(), settings)
+    await whole.run(log, batch_size)
+    states = fold(log, settings)
+    expected = whole.world
+    assert {one.series: one.state for one in expected.states[0].values()} == states
+    assert {"after state a", "after the watermark", "before the acknowledgement"} <= set(whole.fuse.steps)
+    assert len(expected.ids(PREDICTIONS)) + len(expected.ids(DEAD_LETTERS)) < len(
+        log
+    )  # there are duplicates too
+
+    for left in range(whole.fuse.burnt):
+        world = World()
+        with pytest.raises(Crash):
+            await Process(world, settings, Fuse(left)).run(log, batch_size)
+        assert world.acknowledged.get(0, 0) <= world.watermarks.get(0, 0)
+        await Process(world, settings).run(log, batch_size + left % 3)
+        assert {one.series: one.state for one in world.states[0].values()} == states, whole.fuse.steps[left]
+        assert world.ids(PREDICTIONS) == expected.ids(PREDICTIONS)
+        assert world.ids(DEAD_LETTERS) == expected.ids(DEAD_LETTERS)
+        assert world.acknowledged == expected.acknowledged
+
+
+async def test_many_crashes_in_a_row_change_no_bit() -> None:
+    settings = small_settings(checkpoint={"interval_events": 6})
+    log = make_log(96)
+    states = fold(log, settings)
+    rng = random.Random(2)
+    for _ in range(8):
+        world = World()
+        crashes = 0
+        while True:
+            try:
+                await Process(world, settings, Fuse(rng.randrange(5, 60))).run(log, rng.randint(1, 9))
+                break
+            except Crash:
+                crashes += 1
+        assert crashes > 2
+        assert {one.series: one.state for one in world.states[0].values()} == states
+
+
+async def test_messages_come_before_states_and_the_acknowledgement_comes_last() -> None:
+    process = Process(World(), small_settings(checkpoint={"interval_events": 3}))
+    await process.learner.assign([0], {0: 0})
+    await process.learner.learn(0, [event(0, "a", 1.0), Record(TOPIC, 0, 1, None, b""), event(2, "b", 2.0)])
+    assert process.fuse.steps == [
+        f"before a message to {PREDICTIONS}",
+        f"before a message to {PREDICTIONS}",
+        f"after the messages to {PREDICTIONS}",
+        f"before a message to {DEAD_LETTERS}",
+        f"after the messages to {DEAD_LETTERS}",
+        "before the states",
+        "after state a",
+        "after state b",
+        "after the watermark",
+        "before the acknowledgement",
+        "after the acknowledgement",
+    ]
+    assert process.world.acknowledged == process.world.watermarks == {0: 3}
+
+
+async def test_a_checkpoint_is_due_by_events_or_by_time_and_only_if_something_came() -> None:
+    settings = small_settings(checkpoint={"interval_events": 4, "interval_seconds": 10.0})
+    process = Process(World(), settings)
+    learner, clock, marks = process.learner, process.clock, process.world.watermarks
+    await learner.assign([0], {0: 0})
+    await learner.learn(0, [event(0, "a", 1.0)])
+    await learner.tick()
+    assert marks == {}
+    clock.now += 10.0
+    await learner.tick()
+    assert marks == {0: 1}
+    for offset in range(1, 5):
+        assert marks == {0: 1}
+        await learner.learn(0, [event(offset, "a", 1.0)])
+    assert marks == {0: 5}
+    clock.now += 100.0
+    before = process.fuse.burnt
+    await learner.tick()
+    assert process.fuse.burnt == before
+
+
+async def test_a_partition_without_a_checkpoint_begins_at_the_logs_start() -> None:
+    process = Process(World(watermarks={2: 9}), small_settings())
+    await process.learner.assign([1, 2], {1: 40, 2: 0})
+    assert process.learner.positions() == {1: 40, 2: 9}
+    assert ("restored", 1, "none", 0, 40) in process.witness.told
+    assert ("restored", 2, "checkpoint", 0, 9) in process.witness.told
+    assert process.witness.told.index(("assigned", (1, 2))) < process.witness.told.index(("recovered",))
+
+
+async def test_a_revoked_partition_is_saved_and_takes_no_more() -> None:
+    process = Process(World(), small_settings())
+    await process.learner.assign([0, 1], {0: 0, 1: 0})
+    await process.learner.learn(0, [event(0, "a", 1.0)])
+    await process.learner.learn(1, [event(7, "b", 1.0, partition=1)])
+    await process.learner.revoke()
+    assert process.world.acknowledged == process.world.watermarks == {0: 1, 1: 8}
+    assert process.learner.positions() == {}
+    told = len(process.witness.told)
+    await process.learner.learn(0, [event(1, "a", 1.0)])
+    await process.learner.revoke()
+    assert process.world.watermarks == {0: 1, 1: 8}
+    assert [what for what in process.witness.told[told:] if what[0] == "applied"] == []
+
+
+async def test_a_worker_that_was_fenced_gives_up_its_partitions_quietly_but_never_goes_on_learning() -> None:
+    process = Process(World(), small_settings(checkpoint={"interval_events": 2}))
+    process.store.failure = FencedError("another worker has it")
+    await process.learner.assign([0], {0: 0})
+    await process.learner.learn(0, [event(0, "a", 1.0)])
+    await process.learner.revoke()
+    await process.learner.assign([0], {0: 0})
+    with pytest.raises(FencedError):
+        await process.learner.learn(0, [event(0, "a", 1.0), event(1, "a", 1.0)])
+    assert ("failed", "store") in process.witness.told
+    assert process.world.acknowledged == {}
+
+
+async def test_after_a_failure_nothing_is_saved() -> None:
+    # Goal: a shard that may have taken half a batch is never saved. Method: fail as the messages go out, then stop.
+    process = Process(World(), small_settings(), Fuse(1))
+    await process.learner.assign([0], {0: 0})
+    with pytest.raises(Crash):
+        await process.learner.learn(0, [event(0, "a", 1.0), event(1, "b", 1.0)])
+    await process.learner.revoke()
+    assert process.world == World(published=process.world.published)
+
+
+async def test_a_checkpoint_of_another_make_of_model_says_what_to_do() -> None:
+    world = World()
+    await Process(world, small_settings()).run([event(0, "a", 1.0)], 1)
+    other = Process(world, small_settings(model={"profile": "fast", "lags": 3, "season_max": 4}))
+    with pytest.raises(
+        CheckpointError, match=r"partition 0.*settings.*onward checkpoint reset --partition 0"
+    ):
+        await other.learner.assign([0], {0: 0})
+    assert other.learner.positions() == {}
+
+
+async def test_a_revocation_ends_an_assignment_that_is_under_way() -> None:
+    class SlowStore(TornStore):
+        def __init__(self, world: World, fuse: Fuse) -> None:
+            super().__init__(world, fuse)
+            self.asked: list[int] = []
+            self.go = asyncio.Event()
+
+        async def load(self, partition: int) -> PartitionCheckpoint | None:
+            self.asked.append(partition)
+            await self.go.wait()
+            return None
+
+    process = Process(World(), small_settings())
+    store = SlowStore(process.world, process.fuse)
+    learner = Learner(
+        process.settings,
+        store=store,
+        publisher=Publisher(process.world, process.fuse),
+        observer=process.witness,
+        vitals=process.witness,
+    )
+    assigning = asyncio.create_task(learner.assign([0, 1, 2], {0: 0, 1: 0, 2: 0}))
+    await asyncio.sleep(0)
+    revoking = asyncio.create_task(learner.revoke())
+    await asyncio.sleep(0)
+    store.go.set()
+    await asyncio.gather(assigning, revoking)
+    assert store.asked == [0]
+    assert learner.positions() == {}
+    assert ("recovered",) not in process.witness.told
