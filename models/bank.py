@@ -18,8 +18,12 @@ from models.specification import Specification
 __all__ = ["Array", "Bank", "BoolArray", "Fields", "IntArray", "NonFiniteError", "StepResult"]
 
 
+VALUE_ABS_MAX = 1e100
+"""Larger inputs are refused: products of them would leave float64's range somewhere in a model's state."""
+
+
 class NonFiniteError(ValueError):
-    """A value that is not finite came in, or would have gone out. Every series is as it was."""
+    """A value that is not finite or far too large came in, or would have gone out. Every series is as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ class Bank:
 
     def release(self, slot: int) -> None:
         """Give a slot back."""
+        self._require(slot)
         self._used.remove(slot)
         self._free.append(slot)
 
@@ -137,7 +142,7 @@ class Bank:
             features: the exogenous features, (B, F).
 
         Raises:
-            NonFiniteError: an input is not finite, or a result would not be.
+            NonFiniteError: an input is not finite or over VALUE_ABS_MAX, or a result would not be finite.
             ValueError: shapes do not fit, a slot is not in use or stands twice.
             After either every series is as it was.
         """
@@ -167,6 +172,8 @@ class Bank:
     def reset_memory(self, slots: IntArray) -> None:
         """After a gap: forget pending forecasts and the recurrent state; keep what was learned."""
         slots = np.asarray(slots, dtype=np.int64)
+        for slot in slots.tolist():
+            self._require(slot)
         n_rows, n_targets = len(slots), self._n_targets
         states: States = {
             part: {
@@ -207,6 +214,8 @@ class Bank:
             self._slabs[part][name][slot] = fields_[key]
 
     def _check(self, slots: IntArray, times: Array, values: Array, features: Array) -> None:
+        if slots.ndim != 1 or len(slots) == 0:
+            raise ValueError(f"slots has shape {slots.shape}; one dimension and at least one slot are needed")
         n_rows, spec = len(slots), self.specification
         expected = {
             "times": (times, (n_rows,)),
@@ -216,8 +225,8 @@ class Bank:
         for name, (array, shape) in expected.items():
             if array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, {shape} is needed")
-            if not np.isfinite(array).all():
-                raise NonFiniteError(f"{name} holds a value that is not finite")
+            if not (np.abs(array) <= VALUE_ABS_MAX).all():
+                raise NonFiniteError(f"{name} holds a value that is not finite or over {VALUE_ABS_MAX:g}")
         if len(set(slots.tolist())) != n_rows:
             raise ValueError("a slot stands twice in the micro-batch; give the later event to the next call")
         if not self._used.issuperset(slots.tolist()):
