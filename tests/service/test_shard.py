@@ -202,6 +202,20 @@ def test_a_series_that_has_become_slow_is_not_reset_for_ever() -> None:
     assert all(settled[150:])
 
 
+def test_a_long_gap_does_not_hide_the_next_one() -> None:
+    """A gap of years averaged in as it is would make every later gap look usual."""
+    far = 1e9
+    after = [event_bytes("s", far + 60 * t, t % 5) for t in range(20)]
+    settled = settled_at([*wave(20), *after, event_bytes("s", far + 60 * 19 + 1800, 1)])
+    assert [n for n, one in enumerate(settled) if not one] == [0, 20, 40]
+
+
+def test_events_of_one_time_do_not_shorten_the_typical_interval() -> None:
+    pairs = [event_bytes("s", 60 * (n // 2), n % 5) for n in range(60)]
+    assert settled_at([*pairs, event_bytes("s", 60 * 29 + 590, 1)], duplicate="learn")[-1]
+    assert not settled_at([*pairs, event_bytes("s", 60 * 29 + 610, 1)], duplicate="learn")[-1]
+
+
 def test_a_series_beyond_the_limit_goes_to_the_dead_letters() -> None:
     shard = make(small_settings(limits={"series_max": 2}))
     stream = [event_bytes(name, t, 1) for t, name in enumerate(["a", "b", "c", "a", "c", "b"])]
@@ -244,6 +258,13 @@ def test_a_series_ahead_of_the_watermark_skips_what_it_has() -> None:
     assert counts(applied) == (7, 0, 0, 3)
     assert applied.predictions == [m for n, m in enumerate(published) if n not in {1, 3, 5}]
     assert states(resumed) == states(whole)
+
+
+def test_records_before_a_restored_watermark_are_replayed() -> None:
+    """Whoever seeks too early, or not at all, learns nothing twice: not even a series that the checkpoint lacks."""
+    shard = make()
+    shard.restore(PartitionCheckpoint(next_offset=4, series={}))
+    assert counts(shard.apply(records([*wave(2), b"poison", *wave(3, first=2)]))) == (2, 0, 0, 4)
 
 
 def test_a_replayed_dead_letter_is_the_same() -> None:
