@@ -74,7 +74,7 @@ def run(options: DemoOptions, *, notes: Console) -> None:
             raise CommandError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onward-demo-")))
         feed = LiveFeed()
-        server = _start_page(options.port, feed, notes)
+        server = start_page(options.port, feed, notes)
         stack.callback(server.stop)
         tree = _settings_tree(broker, folder)
         settings = Settings.model_validate(tree)
@@ -175,7 +175,12 @@ def _as_variables(tree: dict[str, dict[str, Any]]) -> dict[str, str]:
     }
 
 
-def _start_page(port: int | None, feed: LiveFeed, notes: Console) -> LiveServer:
+def start_page(port: int | None, feed: LiveFeed, notes: Console) -> LiveServer:
+    """Serve the page on a port, or without one on the usual port or else a free one.
+
+    Raises:
+        CommandError: the port that was asked for is taken.
+    """
     server = LiveServer(HOST, PORT if port is None else port, feed)
     try:
         server.start()

@@ -124,8 +124,8 @@ def test_reset_asks_first(settings: Settings) -> None:
     assert (done.returncode, read(settings, 3)) == (0, None)
 
 
-def test_reset_forgets_one_partition_without_asking_if_told_so(settings: Settings) -> None:
-    assert onward(settings, "reset", "--partition", "2", "--yes").returncode == 0
+def test_reset_forgets_one_partition_and_no_other(settings: Settings) -> None:
+    assert said_by(checkpoint.reset, settings, [2]) == "partition 2: forgotten\n"
     assert read(settings, 3) is not None
     assert onward(settings, "reset", "--partition", "3", "--yes").returncode == 0
     assert read(settings, 3) is None
@@ -148,7 +148,6 @@ def test_without_a_partition_the_topic_says_how_many_there_are(settings: Setting
 def test_no_file_is_told_and_none_is_made(settings: Settings) -> None:
     path = settings.checkpoint.sqlite_path
     path.unlink()
-    done = onward(settings, "inspect", "--partition", "0")
-    assert done.returncode == 1
-    assert "There is no checkpoint file" in done.stderr
+    with pytest.raises(CommandError, match="There is no checkpoint file"):
+        said_by(checkpoint.inspect, settings, 0)
     assert not path.exists()
