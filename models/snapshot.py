@@ -1,9 +1,12 @@
 """A model's state to bytes and back: named arrays in the safetensors format, versioned, no pickle.
 
-The bytes are the same for the same arrays, so equal states can be compared by a digest.
+A checksum of four bytes (CRC-32, big-endian) comes first, since the format itself would take a flipped bit
+for another value. The bytes are the same for the same arrays, so equal states can be compared by a digest.
 """
 
 from __future__ import annotations
+
+import zlib
 
 import numpy as np
 from safetensors import SafetensorError
@@ -16,6 +19,7 @@ FORMAT = 1
 """Of the layout of the fields. A change of what a field means or of its name raises it."""
 
 _VERSION_KEY = "onward.version"
+_CHECKSUM_BYTES = 4
 
 
 class SnapshotError(ValueError):
@@ -31,7 +35,9 @@ def dump(fields: Fields, *, version: str) -> bytes:
         [0.0, 1.0]
     """
     name = np.frombuffer(f"{FORMAT}:{version}".encode(), dtype=np.uint8)
-    return _save({_VERSION_KEY: name} | {key: np.ascontiguousarray(value) for key, value in fields.items()})
+    arrays = {key: np.asarray(value, order="C") for key, value in fields.items()}
+    data = _save({_VERSION_KEY: name} | arrays)
+    return _checksum(data) + data
 
 
 def load(data: bytes, *, version: str) -> Fields:
@@ -40,8 +46,11 @@ def load(data: bytes, *, version: str) -> Fields:
     Raises:
         SnapshotError: the bytes are damaged, or of another format or make.
     """
+    checksum, content = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
+    if checksum != _checksum(content):
+        raise SnapshotError("not a snapshot, or a damaged one: the checksum differs")
     try:
-        fields = dict(_load(data))
+        fields = dict(_load(content))
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise SnapshotError(f"not a snapshot: {error}") from error
     marker = fields.pop(_VERSION_KEY, None)
@@ -53,3 +62,7 @@ def load(data: bytes, *, version: str) -> Fields:
             "go back to the settings that wrote it, or reset the checkpoint"
         )
     return fields
+
+
+def _checksum(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(_CHECKSUM_BYTES, "big")
