@@ -1,6 +1,6 @@
 """The prediction interval: the forecast plus and minus an online quantile of the scaled residual.
 
-    r_t: running mean of |e|                                 (1)
+    r_t: running mean of min(|e|, 20 r_{t-1})                (1)
     q <- q + eta q (1[|e| > q r] - (1 - level))              (2)
 
 Eq. (2) follows the level-quantile of |e| / r (Gibbs & Candes 2021, adaptive conformal inference, in
@@ -15,6 +15,10 @@ from models.protocols import Array, BoolArray, Fields, State
 
 SPAN_EVENTS = 200.0
 """Of the mean absolute residual: a few days of hours, so that calm and wild spells differ."""
+
+WINSOR = 20.0
+"""A residual counts as at most this many mean ones: one wild value must not widen the interval for
+thousands of rows, and a change of the variance by a factor e is still followed within ten or so."""
 
 STEP = 0.03
 """Of the quantile: back from a change by a factor e within some hundred events."""
@@ -41,7 +45,8 @@ class Interval:
 
     def learn(self, state: State, residual: Array, outside: BoolArray, valid: BoolArray) -> None:
         """Take the residuals of the forecasts that are due, (B, H); `outside` says where y was."""
-        size = np.abs(residual)
+        size, bound = np.abs(residual), WINSOR * state["spread"]
+        size = np.where(bound > 0.0, np.minimum(size, bound), size)
         seen = state["seen"] + valid
         rate = np.maximum(1.0 / SPAN_EVENTS, 1.0 / np.maximum(seen, 1))
         spread = state["spread"] + rate * (size - state["spread"])
