@@ -18,7 +18,7 @@ from models.specification import PROFILES, Specification, from_profile
 RESULT_NAMES = tuple(field.name for field in fields(StepResult))
 HALF_HOUR = 1800.0
 
-SMALL = {"units": 3, "lags": 4, "season_max": 24}
+SMALL = Specification(units=3, lags=4, season_max=24)
 """Sizes at which a step costs a millisecond and every part of a model still takes part."""
 
 SMALL_SPECIFICATIONS = st.builds(
@@ -76,8 +76,9 @@ def make_stream(specification: Specification, *, rows: int, series: int = 1, see
 def univariate(values: Array, *, interval: float = HALF_HOUR) -> Stream:
     """Return one series of one target without features, at even intervals."""
     rows = len(values)
+    times: Array = interval * np.arange(rows, dtype=np.float64)[:, None]
     return Stream(
-        interval * np.arange(rows)[:, None],
+        times,
         np.asarray(values, float).reshape(rows, 1, 1),
         np.empty((rows, 1, 0)),
     )

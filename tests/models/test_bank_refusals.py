@@ -7,7 +7,7 @@ on beside a twin that was spared.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,10 @@ import pytest
 from models.bank import Bank, NonFiniteError
 from models.experts import EXPERTS
 from models.protocols import Array, Due, Fields, Observation, State
-from models.specification import Specification
 from tests.models.streams import SMALL, Stream, make_stream, row_bytes, state_bytes, step
 
-SPECIFICATION = Specification(
-    **SMALL, targets=("a", "b"), features=("f",), joint=True, horizons=(1, 3), experts=tuple(EXPERTS)
+SPECIFICATION = replace(
+    SMALL, targets=("a", "b"), features=("f",), joint=True, horizons=(1, 3), experts=tuple(EXPERTS)
 )
 STREAM = make_stream(SPECIFICATION, rows=40, series=3)
 AT = 25
@@ -52,7 +51,7 @@ def put(name: str, index: tuple[int, ...], value: float) -> Callable[[Call], Non
     return spoil
 
 
-def replace(name: str, change: Callable[[Any], Any]) -> Callable[[Call], None]:
+def swap(name: str, change: Callable[[Any], Any]) -> Callable[[Call], None]:
     def spoil(call: Call) -> None:
         setattr(call, name, change(getattr(call, name)))
 
@@ -65,26 +64,26 @@ NOT_FINITE = {
     for value in (np.nan, np.inf, -np.inf)
 }
 WRONG: dict[str, tuple[Callable[[Call], None], str]] = {
-    "a slot twice": (replace("slots", lambda slots: slots[[0, 1, 0]]), "stands twice"),
+    "a slot twice": (swap("slots", lambda slots: slots[[0, 1, 0]]), "stands twice"),
     "a slot never given out": (
-        replace("slots", lambda slots: np.array([slots[0], slots[1], 3])),
+        swap("slots", lambda slots: np.array([slots[0], slots[1], 3])),
         "not in use",
     ),
     "a slot beyond the slabs": (
-        replace("slots", lambda slots: np.array([slots[0], 99, slots[1]])),
+        swap("slots", lambda slots: np.array([slots[0], 99, slots[1]])),
         "not in use",
     ),
-    "a negative slot": (replace("slots", lambda slots: np.array([slots[0], slots[1], -1])), "not in use"),
-    "slots in two dimensions": (replace("slots", lambda slots: slots[:, None]), "slots has shape"),
-    "no slots": (replace("slots", lambda slots: slots[:0]), "at least one slot"),
-    "too few slots": (replace("slots", lambda slots: slots[:2]), "times has shape"),
-    "too few times": (replace("times", lambda times: times[:2]), "times has shape"),
-    "times in two dimensions": (replace("times", lambda times: times[:, None]), "times has shape"),
-    "a target too few": (replace("values", lambda values: values[:, :1]), "values has shape"),
-    "a target too many": (replace("values", lambda values: np.repeat(values, 2, axis=1)), "values has shape"),
-    "values in one dimension": (replace("values", lambda values: values[:, 0]), "values has shape"),
-    "no features": (replace("features", lambda features: features[:, :0]), "features has shape"),
-    "a feature too many": (replace("features", lambda f: np.repeat(f, 2, axis=1)), "features has shape"),
+    "a negative slot": (swap("slots", lambda slots: np.array([slots[0], slots[1], -1])), "not in use"),
+    "slots in two dimensions": (swap("slots", lambda slots: slots[:, None]), "slots has shape"),
+    "no slots": (swap("slots", lambda slots: slots[:0]), "at least one slot"),
+    "too few slots": (swap("slots", lambda slots: slots[:2]), "times has shape"),
+    "too few times": (swap("times", lambda times: times[:2]), "times has shape"),
+    "times in two dimensions": (swap("times", lambda times: times[:, None]), "times has shape"),
+    "a target too few": (swap("values", lambda values: values[:, :1]), "values has shape"),
+    "a target too many": (swap("values", lambda values: np.repeat(values, 2, axis=1)), "values has shape"),
+    "values in one dimension": (swap("values", lambda values: values[:, 0]), "values has shape"),
+    "no features": (swap("features", lambda features: features[:, :0]), "features has shape"),
+    "a feature too many": (swap("features", lambda f: np.repeat(f, 2, axis=1)), "features has shape"),
 }
 
 

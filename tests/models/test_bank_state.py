@@ -7,6 +7,7 @@ goes on beside the one that was never moved, and every result and the last state
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_no_field_of_a_model_changes_its_shape_or_type_as_it_learns(
 
 
 def test_memory_does_not_grow_with_the_stream() -> None:
-    specification = Specification(**SMALL, horizons=(1, 3))
+    specification = replace(SMALL, horizons=(1, 3))
     stream = make_stream(specification, rows=300, series=3)
     bank = Bank(specification)
     slots = [bank.admit() for _ in range(3)]
@@ -110,7 +111,7 @@ def test_memory_does_not_grow_with_the_stream() -> None:
 
 
 def test_a_slot_that_was_given_back_is_a_new_series_when_it_is_given_out_again() -> None:
-    specification = Specification(**SMALL)
+    specification = SMALL
     stream = make_stream(specification, rows=40)
     bank = Bank(specification, capacity=1)
     slot = bank.admit()
@@ -125,7 +126,7 @@ def test_a_slot_that_was_given_back_is_a_new_series_when_it_is_given_out_again()
 
 
 def test_growth_gives_out_each_slot_once_and_keeps_every_series() -> None:
-    specification = Specification(**SMALL)
+    specification = SMALL
     stream = make_stream(specification, rows=3)
     bank = Bank(specification, capacity=1)
     first = bank.admit()
@@ -139,7 +140,7 @@ def test_growth_gives_out_each_slot_once_and_keeps_every_series() -> None:
 
 
 def test_a_snapshot_is_a_copy() -> None:
-    specification = Specification(**SMALL)
+    specification = SMALL
     stream = make_stream(specification, rows=10)
     bank = Bank(specification)
     slot = bank.admit()
@@ -156,7 +157,7 @@ def test_a_snapshot_is_a_copy() -> None:
 
 def test_after_a_gap_nothing_is_pending_and_what_was_learned_is_kept() -> None:
     """Goal: labels of before a gap settle nothing after it. Method: reset in mid-stream, look at state and results."""
-    specification = Specification(**SMALL, horizons=(1, 3))
+    specification = replace(SMALL, horizons=(1, 3))
     stream = make_stream(specification, rows=60)
     bank = Bank(specification)
     slot, other = bank.admit(), bank.admit()
