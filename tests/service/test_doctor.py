@@ -91,15 +91,14 @@ def test_topics_that_a_worker_makes_are_no_problem(healthy: str, monkeypatch: py
     assert "cleanup.policy=compact" in missing[-1].mend
 
 
-def test_checkpoints_of_other_partitions_or_without_compaction(servers: str, healthy: str) -> None:
+@pytest.mark.parametrize("policy", ["delete", "compact,delete"])
+def test_checkpoints_of_other_partitions_or_that_are_deleted(servers: str, healthy: str, policy: str) -> None:
     topic = f"{healthy}checkpoints"
-    make_topics(
-        servers, *topics_of(healthy), NewTopic(topic, 3, 1, topic_configs={"cleanup.policy": "delete"})
-    )
+    make_topics(servers, *topics_of(healthy), NewTopic(topic, 3, 1, topic_configs={"cleanup.policy": policy}))
     one, other = problems()
     assert "has 2 partitions" in one.what
     assert (other.what, "kafka-configs.sh" in other.mend) == (
-        f"topic {topic}: cleanup.policy is delete",
+        f"topic {topic}: cleanup.policy is {policy}",
         True,
     )
 

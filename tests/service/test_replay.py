@@ -204,8 +204,11 @@ def test_rows_of_a_series_column_are_learned_as_if_each_had_its_own_file(tmp_pat
         ("id", [name for _, name, _ in mixed]),
         ("value", [value for _, _, value in mixed]),
     )
-    rows, summary, _ = replay(tmp_path, path, wanted=Wanted(series="id"))
-    assert set(summary["series"]) == {"x", "y", "z"}
+    half = Share(percent=50.0)
+    rows, summary, _ = replay(tmp_path, path, wanted=Wanted(series="id"), warmup=half)
+    assert {name: one["horizons"]["1"]["n"] for name, one in summary["series"].items()} == dict.fromkeys(
+        "xyz", 30
+    )
     for name, expected in alone.items():
         assert [numbers(row) for row in rows if row["series"] == name] == expected
 
@@ -239,7 +242,9 @@ def test_features_are_given_to_the_model(tmp_path: Path) -> None:
 
 def test_limit_stops_each_file(tmp_path: Path) -> None:
     files = [one_series(tmp_path, "a"), one_series(tmp_path, "b")]
-    _, summary, _ = replay(tmp_path, *files, limit=7, warmup=Share(percent=50.0))
+    rows, summary, _ = replay(tmp_path, *files, limit=7, warmup=Share(percent=50.0), horizons=(1, 4))
+    # A file's last predictions wait for nothing that the next file could bring.
+    assert [row["series"] for row in rows] == ["a"] * 14 + ["b"] * 14
     assert {name: one["events"] for name, one in summary["series"].items()} == {"a": 7, "b": 7}
     assert summary["series"]["a"]["horizons"]["1"]["n"] == 4
 
