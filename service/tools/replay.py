@@ -16,11 +16,10 @@ import orjson
 from rich.console import Console
 
 from models.bank import Bank, StepResult
-from models.protocols import Array
 from models.specification import Specification, from_profile
 from service.tools.predictions_file import Made, PredictionsFile
 from service.tools.problem import WRONG_USAGE, CommandError
-from service.tools.score import NOTHING, Score, Share, grid
+from service.tools.score import NOTHING, Array, Score, Share, grid
 from service.tools.tables import Row, Source, Table, Wanted, open_table, sources
 from service.tools.terminal import progress, say_columns, say_skipped
 

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rich.table import Table as Grid
 
 from models.bank import StepResult
-from models.protocols import Array, IntArray
 from models.specification import Specification
+
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 BASELINE = "last_value"
 """What skill is measured against: repeating the last value needs no model at all."""
