@@ -1,0 +1,161 @@
+"""Goal: recursive least squares is least squares; the linear expert finds the coefficients that made a series.
+
+Method: the weighted normal equations solved outright; inputs that excite no direction, or one, or overflow;
+autoregressions with known coefficients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.bank import Bank
+from models.optimizers.rls import PRIOR_VARIANCE, TRACE_CEILING, rls_update
+from models.protocols import Array
+from tests.models.streams import SMALL, run, side_by_side, univariate
+
+ROWS, HORIZONS, SIZE = 3, 2, 5
+
+
+def new_state(rows: int = ROWS, horizons: int = HORIZONS, size: int = SIZE) -> tuple[Array, Array]:
+    return np.zeros((rows, horizons, size)), np.tile(PRIOR_VARIANCE * np.eye(size), (rows, horizons, 1, 1))
+
+
+def learned(
+    inputs: Array,
+    targets: Array,
+    valid: Array,
+    *,
+    forgetting: float,
+    state: tuple[Array, Array] | None = None,
+) -> tuple[Array, Array]:
+    """Return weights and covariance after all rows; inputs (T, B, H, F), targets and valid (T, B, H)."""
+    weights, covariance = state or new_state(*inputs.shape[1:])
+    for phi, target, is_due in zip(inputs, targets, valid, strict=True):
+        residual = target - (weights * phi).sum(axis=-1)
+        weights, covariance = rls_update(weights, covariance, phi, residual, is_due, forgetting=forgetting)
+    return weights, covariance
+
+
+@pytest.mark.parametrize("forgetting", [0.9, 0.99, 0.9995, 1.0])
+def test_the_weights_equal_the_closed_form_of_weighted_least_squares(forgetting: float) -> None:
+    """w minimises sum_i lambda^(n-i) (y_i - w' phi_i)^2 + lambda^n |w|^2 / prior."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(300, ROWS, HORIZONS, SIZE)) * np.logspace(-0.5, 1.0, SIZE)
+    targets = rng.normal(size=(300, ROWS, HORIZONS)) + inputs.sum(axis=-1)
+    valid = rng.random((300, ROWS, HORIZONS)) < 0.8
+    weights, covariance = learned(inputs, targets, valid, forgetting=forgetting)
+    for row in range(ROWS):
+        for horizon in range(HORIZONS):
+            used = valid[:, row, horizon]
+            phi, target = inputs[used, row, horizon], targets[used, row, horizon]
+            count = len(phi)
+            ages = forgetting ** np.arange(count - 1, -1, -1)
+            information = (phi * ages[:, None]).T @ phi + forgetting**count / PRIOR_VARIANCE * np.eye(SIZE)
+            expected = np.linalg.solve(information, (phi * ages[:, None]).T @ target)
+            np.testing.assert_allclose(weights[row, horizon], expected, rtol=0, atol=1e-8)
+            inverse = np.linalg.inv(information)
+            np.testing.assert_allclose(covariance[row, horizon], inverse, rtol=0, atol=1e-8)
+
+
+def test_where_no_label_is_due_nothing_changes() -> None:
+    rng = np.random.default_rng(1)
+    state = learned(
+        rng.normal(size=(20, ROWS, HORIZONS, SIZE)),
+        rng.normal(size=(20, ROWS, HORIZONS)),
+        np.full((20, ROWS, HORIZONS), True),
+        forgetting=0.99,
+    )
+    valid = np.array([[True, False], [False, False], [False, True]])
+    weights, covariance = rls_update(*state, rng.normal(size=(ROWS, HORIZONS, SIZE)), np.ones((3, 2)), valid)
+    assert weights[~valid].tobytes() == state[0][~valid].tobytes()
+    assert covariance[~valid].tobytes() == state[1][~valid].tobytes()
+    assert (weights[valid] != state[0][valid]).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [("inputs", np.nan), ("inputs", np.inf), ("inputs", 1e200), ("residual", np.nan), ("residual", np.inf)],
+)
+def test_an_update_that_would_not_be_finite_is_not_made(field: str, wrong: float) -> None:
+    state = new_state()
+    arguments = {"inputs": np.ones((ROWS, HORIZONS, SIZE)), "residual": np.ones((ROWS, HORIZONS))}
+    arguments[field][1, 0] = wrong
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights, covariance = rls_update(
+            *state, arguments["inputs"], arguments["residual"], np.full((ROWS, HORIZONS), True)
+        )
+    spared = np.full((ROWS, HORIZONS), False)
+    spared[1, 0] = True
+    assert weights[spared].tobytes() == state[0][spared].tobytes()
+    assert covariance[spared].tobytes() == state[1][spared].tobytes()
+    assert np.isfinite(weights).all()
+    assert weights[~spared].all()
+
+
+ILL: dict[str, Array] = {
+    "zeros": np.zeros((8000, SIZE)),
+    "one direction": np.tile([1.0, 1.0, 0.0, 0.0, 0.0], (8000, 1)),
+    "equal columns": np.repeat(np.random.default_rng(2).normal(size=(8000, 1)), SIZE, axis=1),
+    "nearly equal columns": np.random.default_rng(2).normal(size=(8000, 1))
+    + 1e-9 * np.random.default_rng(3).normal(size=(8000, SIZE)),
+    "of many sizes": np.random.default_rng(4).normal(size=(8000, SIZE)) * np.logspace(-12, 3, SIZE),
+    "excited, then still": np.where(
+        np.arange(8000)[:, None] < 2000, np.random.default_rng(5).normal(size=(8000, SIZE)), 0.0
+    ),
+    "still, then excited": np.where(
+        np.arange(8000)[:, None] > 6000, np.random.default_rng(6).normal(size=(8000, SIZE)), 0.0
+    ),
+}
+
+
+def test_inputs_that_excite_little_leave_all_finite_bounded_and_symmetric() -> None:
+    """All cases side by side: the covariance may not blow up in directions of which nothing is heard."""
+    inputs = np.stack(list(ILL.values()), axis=1)[:, :, None]
+    true = np.array([1.0, -2.0, 0.5, 3.0, 1.0])
+    targets = inputs @ true + 0.1 * np.random.default_rng(7).normal(size=inputs.shape[:3])
+    weights, covariance = learned(inputs, targets, np.full(targets.shape, True), forgetting=0.995)
+    assert np.isfinite(weights).all()
+    assert np.isfinite(covariance).all()
+    assert covariance.tobytes() == np.ascontiguousarray(covariance.swapaxes(-1, -2)).tobytes()
+    trace = np.trace(covariance, axis1=-2, axis2=-1)
+    assert trace.max() <= TRACE_CEILING * SIZE / 0.995
+    lowest = np.linalg.eigvalsh(covariance)[..., 0]
+    assert (lowest >= -1e-9 * trace).all()
+    assert np.abs(weights).max() < 10.0
+    for case, row in zip(ILL, range(len(ILL)), strict=True):
+        error = float(np.abs(inputs[-50:, row, 0] @ (weights[row, 0] - true)).max())
+        assert error < 0.5, (case, error)
+
+
+def test_the_linear_expert_recovers_the_coefficients_of_an_autoregression() -> None:
+    """Increments made by d_t = .5 d_{t-1} - .3 d_{t-2} + noise, at magnitudes that differ by a billion."""
+    rng = np.random.default_rng(8)
+    noise = rng.normal(size=(4000, 4))
+    increments = np.zeros_like(noise)
+    for t in range(2, len(noise)):
+        increments[t] = 0.5 * increments[t - 1] - 0.3 * increments[t - 2] + noise[t]
+    series = 1e3 + np.array([1e-3, 1.0, 1e3, 1e6]) * increments.cumsum(axis=0)
+    # Without a season, whose changes would be among the lags: none of rows an hour apart fits into two.
+    specification = replace(SMALL, experts=("linear",), season_max=2)
+    bank = Bank(specification)
+    slots = [bank.admit() for _ in range(4)]
+    told = run(bank, slots, side_by_side(*series.T, interval=3600.0))
+    weights = np.stack([bank.snapshot(slot)["expert.linear/weights"][0, 0] for slot in slots])
+    expected = [0.5, -0.3, 0.0, 0.0]
+    np.testing.assert_allclose(weights[:, : specification.lags].mean(axis=0), expected, atol=0.03)
+    np.testing.assert_allclose(weights[:, : specification.lags], np.tile(expected, (4, 1)), atol=0.08)
+    error = told["error"][1000:, :, 0, 0] / [1e-3, 1.0, 1e3, 1e6]
+    assert (error**2).mean() < 1.03  # the noise has variance one, and nobody can do better
+
+
+def test_the_linear_expert_uses_a_feature_that_leads() -> None:
+    rng = np.random.default_rng(9)
+    lead = rng.normal(size=1501)
+    stream = univariate(10.0 + np.concatenate(([0.0], lead[:-1])).cumsum()[:1500])
+    stream = replace(stream, features=lead[:1500, None, None])
+    bank = Bank(replace(SMALL, experts=("linear",), features=("lead",)))
+    told = run(bank, [bank.admit()], stream)
+    assert np.abs(told["error"][500:]).mean() < 0.05
