@@ -180,7 +180,7 @@ class Forecaster:
         target = np.where(valid, (level[:, None] - base) / unit, 0.0)
         residual = np.where(valid[..., None], target[..., None] - experts, 0.0)
 
-        # A forecast made before the series had a scale says nothing about the size of weights.
+        # A forecast made before the series had a scale is in no unit: it is scored, but teaches nothing.
         known = valid & pending["scaled"][rows, slot]
         seen = residuals["seen"] + known
         rate = np.maximum(1.0 / RESIDUAL_SPAN_EVENTS, 1.0 / np.maximum(seen, 1))[..., None]
@@ -200,20 +200,20 @@ class Forecaster:
                 residual=np.where(known, bounded[..., place], 0.0),
             )
             expert.learn(states[f"expert.{name}"], due)
-        self.mixture.learn(states["mixture"], forecasts=experts, target=target, mixed=mixed, valid=valid)
+        self.mixture.learn(states["mixture"], forecasts=experts, target=target, valid=known)
 
         prediction = base + unit * mixed
         error = np.where(valid, level[:, None] - prediction, 0.0)
         outside = valid & (
             (level[:, None] < prediction - unit * width) | (level[:, None] > prediction + unit * width)
         )
-        off = np.where(valid, target - mixed, 0.0)
+        off = np.where(known, target - mixed, 0.0)
         # The first horizon is the shortest: its residual says soonest that something is odd.
         spread = states["interval"]["spread"][:, 0]
-        surprising = valid[:, 0] & (spread > 0.0)
+        surprising = known[:, 0] & (spread > 0.0)
         surprise = np.where(surprising, np.abs(off[:, 0]) / np.where(surprising, spread, 1.0), 0.0)
         anomaly = self.anomaly.update(states["anomaly"], surprise, surprising)
-        self.interval.learn(states["interval"], off, outside, valid)
+        self.interval.learn(states["interval"], off, outside, known)
         drift = self.detector.update(states["drift"], np.minimum(surprise, DRIFT_VALUE_MAX), surprising)
         raw_experts = base[..., None] + unit[..., None] * experts
         return {

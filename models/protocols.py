@@ -201,7 +201,7 @@ class Mixture(Protocol):
         """Return the mixed forecast (B, H) and the weights (B, H, E) of forecasts (B, H, E)."""
         ...
 
-    def learn(self, state: State, *, forecasts: Array, target: Array, mixed: Array, valid: BoolArray) -> None:
+    def learn(self, state: State, *, forecasts: Array, target: Array, valid: BoolArray) -> None:
         """Learn from the labels that are due, (B, H), in place."""
         ...
 

@@ -53,9 +53,9 @@ class ExponentialWeights:
         weights = weights / weights.sum(axis=-1, keepdims=True)
         return (weights * forecasts).sum(axis=-1), weights
 
-    def learn(self, state: State, *, forecasts: Array, target: Array, mixed: Array, valid: BoolArray) -> None:
+    def learn(self, state: State, *, forecasts: Array, target: Array, valid: BoolArray) -> None:
         """Take the labels that are due into the weights, in place."""
-        own = np.minimum((target - mixed) ** 2, 1e300)
+        own = (target - (state["weights"] * forecasts).sum(axis=-1)) ** 2
         seen = state["seen"] + valid
         rate = np.maximum(1.0 / LOSS_SPAN_EVENTS, 1.0 / np.maximum(seen, 1))
         loss = np.where(valid, state["loss"] + rate * (own - state["loss"]), state["loss"])

@@ -5,8 +5,7 @@
     w_e proportional to max(R_e + c sqrt(V_e), 0) / V_e   (3)
 
 Eq. (1) is the slope of the loss towards expert e, so the weights compete with the best convex
-combination, not with the best expert alone. An expert whose regret R is clearly negative has weight 0:
-where one expert is never wrong, the mixture becomes that expert exactly. The term in c keeps the weight
+combination, not with the best expert alone. An expert whose regret R is clearly negative has weight 0. The term in c keeps the weight
 of experts whose regret is within its own noise; without it a single wild event leaves one expert alone.
 
 Source: Gaillard, Stoltz & van Erven (2014), "A second-order bound with excess losses", for c = 0.
@@ -33,6 +32,9 @@ LOSS_SPAN_EVENTS = 500.0
 REGRET_MAX = 30.0
 """Regrets are bounded by this many running losses: one event must not outweigh thousands."""
 
+NEGLIGIBLE = 0.01
+"""Smaller weights are left out of the forecast, so that an expert that is never wrong is followed exactly."""
+
 
 @final
 class PolynomialWeights:
@@ -44,8 +46,7 @@ class PolynomialWeights:
         >>> state = {name: row[None] for name, row in mixture.init_state().items()}
         >>> forecasts, valid = np.array([[[0.0, 1.0]]]), np.array([[True]])
         >>> for _ in range(3):  # the second expert is right
-        ...     mixed, _ = mixture.combine(state, forecasts)
-        ...     mixture.learn(state, forecasts=forecasts, target=np.array([[1.0]]), mixed=mixed, valid=valid)
+        ...     mixture.learn(state, forecasts=forecasts, target=np.array([[1.0]]), valid=valid)
         >>> mixture.combine(state, forecasts)[0].tolist()
         [[1.0]]
     """
@@ -68,19 +69,23 @@ class PolynomialWeights:
 
     def combine(self, state: State, forecasts: Array) -> tuple[Array, Array]:
         """Return the mixed forecast (B, H) and the weights (B, H, E). forecasts is (B, H, E)."""
-        weights = state["weights"]
+        weights = np.where(state["weights"] < NEGLIGIBLE, 0.0, state["weights"])
+        weights = weights / weights.sum(axis=-1, keepdims=True)
         return (weights * forecasts).sum(axis=-1), weights
 
-    def learn(self, state: State, *, forecasts: Array, target: Array, mixed: Array, valid: BoolArray) -> None:
+    def learn(self, state: State, *, forecasts: Array, target: Array, valid: BoolArray) -> None:
         """Take the labels that are due into the weights, in place.
+
+        The regrets are against what today's weights would have forecast: for one step ahead that is
+        what was forecast, but for the negligible weights; for more steps it is the fairer question.
 
         Args:
             state: as `init_state`, batched.
             forecasts: of the experts for the labels, scaled, (B, H, E).
             target: the labels, scaled, (B, H).
-            mixed: what the mixture had forecast, (B, H).
             valid: where a label is due; elsewhere nothing changes, (B, H).
         """
+        mixed = (state["weights"] * forecasts).sum(axis=-1)
         error = mixed - target
         seen = state["seen"] + valid
         rate = np.maximum(1.0 / LOSS_SPAN_EVENTS, 1.0 / np.maximum(seen, 1))
