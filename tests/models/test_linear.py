@@ -13,7 +13,7 @@ import pytest
 
 from models.bank import Bank
 from models.optimizers.rls import PRIOR_VARIANCE, TRACE_CEILING, rls_update
-from models.protocols import Array
+from models.protocols import Array, BoolArray
 from tests.models.streams import SMALL, run, side_by_side, univariate
 
 ROWS, HORIZONS, SIZE = 3, 2, 5
@@ -26,7 +26,7 @@ def new_state(rows: int = ROWS, horizons: int = HORIZONS, size: int = SIZE) -> t
 def learned(
     inputs: Array,
     targets: Array,
-    valid: Array,
+    valid: BoolArray,
     *,
     forgetting: float,
     state: tuple[Array, Array] | None = None,
