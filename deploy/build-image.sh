@@ -19,7 +19,7 @@ if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
     build=(docker build)
 elif command -v buildah >/dev/null; then
     # chroot: needs no rights over namespaces, so it also builds within a container. docker: the format that keeps HEALTHCHECK.
-    build=(buildah build --isolation chroot --format docker)
+    build=(buildah build --layers --isolation chroot --format docker)
 else
     say "neither a Docker engine that answers nor buildah is there; install one of them (Debian: apt-get install buildah)"
     exit 1
