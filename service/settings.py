@@ -247,6 +247,7 @@ class ModelSettings(_Group):
     horizons: Numbers = (1,)
     """How many events ahead to forecast."""
     experts: Names | None = None
+    mixture: str | None = None
     joint: bool | None = None
     cell: str | None = None
     units: int | None = None
