@@ -55,7 +55,8 @@ class ExponentialWeights:
 
     def learn(self, state: State, *, forecasts: Array, target: Array, valid: BoolArray) -> None:
         """Take the labels that are due into the weights, in place."""
-        own = (target - (state["weights"] * forecasts).sum(axis=-1)) ** 2
+        # Bounded, so that a square that overflows does not stay in the running loss for ever.
+        own = np.minimum((target - (state["weights"] * forecasts).sum(axis=-1)) ** 2, 1e300)
         seen = state["seen"] + valid
         rate = np.maximum(1.0 / LOSS_SPAN_EVENTS, 1.0 / np.maximum(seen, 1))
         loss = np.where(valid, state["loss"] + rate * (own - state["loss"]), state["loss"])
