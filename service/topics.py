@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ from service.settings import Settings
 REPLICAS_MAX = 3
 """Replicas of a topic that is made: so many, or as many as there are brokers."""
 _SEEN_SECONDS_MAX = 15.0
+_ASK_AGAIN_SECONDS = 0.1
 
 
 class TopicError(Exception):
@@ -58,13 +59,13 @@ def problems(settings: Settings, partitions: Mapping[str, int]) -> list[str]:
 
 
 async def find_topics(options: Mapping[str, Any]) -> dict[str, int]:
-    """Return the names of the topics that there are, with their numbers of partitions."""
+    """Return all topics that there are, with their numbers of partitions."""
     async with _admin(options) as admin:
-        return await _find(admin)
+        return await _find(admin, await admin.list_topics())
 
 
 async def ensure_topics(settings: Settings, options: Mapping[str, Any]) -> dict[str, int]:
-    """Make the topics that are missing, if that is permitted; return all with their numbers of partitions.
+    """Make the topics that are missing, if that is permitted; return those that are needed, with their numbers of partitions.
 
     Args:
         settings: of the worker.
@@ -73,14 +74,15 @@ async def ensure_topics(settings: Settings, options: Mapping[str, Any]) -> dict[
     Raises:
         TopicError: a topic is missing still, or is not as it has to be.
     """
+    needed = needed_topics(settings)
     async with _admin(options) as admin:
-        found = await _find(admin)
-        missing = [name for name in needed_topics(settings) if name not in found]
+        found = await _find(admin, needed)
+        missing = [name for name in needed if name not in found]
         if missing and settings.topics.create:
             await _create(
                 admin, settings, missing, found.get(settings.topics.events, settings.topics.partitions)
             )
-            found = await _find_all(admin, missing)
+            found = await _find_all(admin, needed)
     wrong = problems(settings, found)
     if wrong:
         raise TopicError("; ".join(wrong) + ". `onward doctor` says how to mend it")
@@ -97,22 +99,22 @@ async def _admin(options: Mapping[str, Any]) -> AsyncIterator[AIOKafkaAdminClien
         await admin.close()
 
 
-async def _find(admin: AIOKafkaAdminClient) -> dict[str, int]:
+async def _find(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, int]:
     # Listed first: to ask some brokers for a topic by its name is to make it.
-    names = await admin.list_topics()
-    if not names:
-        return {}
-    return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)}
+    there = set(names).intersection(await admin.list_topics())
+    described = await admin.describe_topics(sorted(there)) if there else []
+    return {topic["topic"]: len(topic["partitions"]) for topic in described}
 
 
-async def _find_all(admin: AIOKafkaAdminClient, made: list[str]) -> dict[str, int]:
-    """Return the topics once those that were just made are among them: brokers tell each other in their own time."""
-    for _ in range(int(_SEEN_SECONDS_MAX / 0.1)):
-        found = await _find(admin)
-        if all(found.get(name) for name in made):
-            return found
-        await asyncio.sleep(0.1)
-    return await _find(admin)
+async def _find_all(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, int]:
+    """Return the topics once all are there: brokers tell each other in their own time."""
+    found: dict[str, int] = {}
+    for _ in range(int(_SEEN_SECONDS_MAX / _ASK_AGAIN_SECONDS)):
+        found = await _find(admin, names)
+        if all(found.get(name) for name in names):
+            break
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
+    return found
 
 
 async def _create(admin: AIOKafkaAdminClient, settings: Settings, names: list[str], partitions: int) -> None:

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,14 @@ log.cleaner.backoff.ms=200
 _JAVA = ("java", "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 
 
+@dataclass(frozen=True)
+class RunningKafka:
+    """A broker that answers; its process, unless somebody else runs it."""
+
+    bootstrap_servers: str
+    process: subprocess.Popen[bytes] | None
+
+
 def _jars() -> Path:
     """Return the folder with Kafka's jars, fetched once."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onward"
@@ -88,8 +97,8 @@ def _jars() -> Path:
 
 
 @contextlib.contextmanager
-def kafka_broker() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run a broker; yield its address and its process. It and its data end with the block."""
+def kafka_broker() -> Iterator[RunningKafka]:
+    """Run a broker; it and its data end with the block."""
     jars = _jars()
     folder = Path(tempfile.mkdtemp(prefix="onward-kafka-"))
     port, controller = free_port(), free_port()
@@ -122,7 +131,7 @@ def kafka_broker() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
             ) as process:
                 try:
                     _wait_until_it_answers(process, port, log)
-                    yield f"127.0.0.1:{port}", process
+                    yield RunningKafka(f"127.0.0.1:{port}", process)
                 finally:
                     stop_process(process)
     finally:
@@ -142,12 +151,18 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Pat
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap() -> Iterator[str]:
-    """The address of a real Apache Kafka; the test is skipped, or fails where nothing may be skipped, without one."""
+def kafka() -> Iterator[RunningKafka]:
+    """A real Apache Kafka; the test is skipped, or fails where nothing may be skipped, without one."""
     given = os.environ.get(BOOTSTRAP_VARIABLE)
     if given:
-        yield given
+        yield RunningKafka(given, None)
         return
     require_programs_of("kafka")
-    with kafka_broker() as (address, _):
-        yield address
+    with kafka_broker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(kafka: RunningKafka) -> str:
+    """The address of a real Apache Kafka."""
+    return kafka.bootstrap_servers

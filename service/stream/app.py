@@ -3,7 +3,7 @@
 Rules:
 
 - One agent, over unacknowledged batches in partition order. Nothing is acknowledged but by the learner's checkpoints.
-- State is loaded when a rebalance is complete and before the flow resumes; records of an older generation are dropped.
+- State is loaded when a rebalance is complete and before the flow resumes; records of an older epoch of the consumer's are dropped.
 - Any exception ends the process with a code other than 0, before anything after the last checkpoint is acknowledged.
 """
 
@@ -185,10 +185,11 @@ class App(faust.App):
         # Without the monitor, which costs as much for an event as reading it.
         return cast(Iterable[Any], self.boot_strategy.server())
 
-    def on_rebalance_start(self) -> None:
-        super().on_rebalance_start()
-        # Without sensors there is no state of theirs, and Faust warns of nothing as if it were missing.
-        self._rebalancing_sensor_state = self._rebalancing_sensor_state or {None: None}
+    def on_rebalance_return(self) -> None:
+        """Do nothing: it tells sensors, of which there are none, and warns that they say nothing."""
+
+    def on_rebalance_end(self) -> None:
+        self.rebalancing = False
 
     async def on_first_start(self) -> None:
         await self.add_runtime_dependency(self._service)
@@ -200,10 +201,11 @@ class App(faust.App):
         return cast(TransportT, Transport(self.conf.broker_consumer, self))
 
     async def _learn(self, batch: Iterable[EventT[bytes]]) -> None:
+        consumer, assignment = self._our_consumer(), self._learner.assignment
         by_partition: dict[int, list[Record]] = defaultdict(list)
         for event in batch:
             message = event.message
-            if message.generation_id == self.consumer_generation_id:
+            if consumer.take(message):
                 by_partition[message.partition].append(
                     Record(
                         topic=message.topic,
@@ -215,7 +217,7 @@ class App(faust.App):
                     )
                 )
         for partition, records in by_partition.items():
-            await self._learner.learn(partition, records)
+            await self._learner.learn(partition, records, assignment=assignment)
             # The batch may be as long as the buffers are full; everybody else has a turn between partitions.
             await asyncio.sleep(0)
 

@@ -83,7 +83,8 @@ class Learner:
         self._acknowledge: Acknowledge | None = None
         self._owned: dict[int, _Owned] = {}
         self._lock = asyncio.Lock()
-        self._assignment = 0
+        self.assignment = 0
+        """Number of the assignment; records that were taken in one are not learned in another."""
 
     def acknowledge_to(self, acknowledge: Acknowledge) -> None:
         """Say where the log is told of what is done with; before the first partition is assigned."""
@@ -101,18 +102,18 @@ class Learner:
         Raises:
             CheckpointError: there is a checkpoint, and it cannot be used.
         """
-        self._assignment += 1
-        assignment = self._assignment
+        self.assignment += 1
+        assignment = self.assignment
         async with self._lock:
             self._owned.clear()
             self._vitals.assigned(partitions)
             self._observer.rebalanced(partitions)
             owned: dict[int, _Owned] = {}
             for partition in partitions:
-                if assignment != self._assignment:
+                if assignment != self.assignment:
                     return
                 owned[partition] = await self._restore(partition, log_starts[partition])
-            if assignment != self._assignment:
+            if assignment != self.assignment:
                 return
             self._owned = owned
             self._vitals.recovered()
@@ -146,14 +147,19 @@ class Learner:
             shard, saved_offset=shard.next_offset, saved_at=self._clock(), restored=checkpoint is not None
         )
 
-    async def learn(self, partition: int, records: Sequence[Record]) -> None:
+    async def learn(self, partition: int, records: Sequence[Record], *, assignment: int) -> None:
         """Learn from records of a partition, in the order of their offsets; publish, and save if it is time.
 
-        Records of a partition that is not ours (any more) are dropped: whoever has it reads them again.
+        Records of a partition that is not ours any more, or is again, are dropped: they are read again.
+
+        Args:
+            partition: of the records.
+            records: all that came since the last call, in order.
+            assignment: the learner's as the records were taken.
         """
         async with self._lock:
             owned = self._owned.get(partition)
-            if owned is None or not records:
+            if owned is None or not records or assignment != self.assignment:
                 return
             try:
                 await self._learn(owned, records)
@@ -190,7 +196,7 @@ class Learner:
 
     async def revoke(self) -> None:
         """Save all partitions and give them up. What cannot be saved because another has it already is dropped."""
-        self._assignment += 1
+        self.assignment += 1
         async with self._lock:
             owned, self._owned = self._owned, {}
             self._vitals.assigned(())

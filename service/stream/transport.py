@@ -8,7 +8,12 @@ Rules:
   fetch is compared with where it should have begun: a log that went back, or that lost its start to retention before
   it was read, is an error. An offset may be missing for a good reason (compaction, transactions); only then is the
   log's start asked for.
-- Records that were fetched before a seek are dropped, not delivered after it.
+- What was fetched belongs to an epoch, which ends with a revocation and with a seek; of an older one nothing is learned.
+  The group's generation says less: it may begin anew, and Faust reads it when a record is delivered, not when it was
+  fetched.
+- What was fetched is learned in its order and whole, or the worker ends: each record is checked off as it is taken.
+- The flow stops at a revocation. Faust's own does not stop it where the partitions are gone already, as after a session
+  that was lost, and delivers what comes next from wherever aiokafka stands.
 """
 
 from __future__ import annotations
@@ -16,15 +21,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, cast
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
+from faust.types import TP, ConsumerMessage
 
 from service.checkpoints.recovery import how_to_reset
 
@@ -40,6 +46,10 @@ _POLL_SECONDS_MAX = 300.0
 
 class LogError(Exception):
     """The log is not the one that the checkpoint speaks of; going on would lose events. Says what to do."""
+
+
+class LostRecordError(Exception):
+    """Faust has dropped a record on its way from the fetch to the learner."""
 
 
 class OnwardApp(Protocol):
@@ -99,6 +109,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return FetchState(state.highwater, state.position, state.timestamp)
 
 
+class Message(ConsumerMessage):
+    """A message that knows in which epoch it was fetched."""
+
+    def __init__(self, *args: Any, epoch: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.epoch = epoch
+
+
 class Consumer(driver.Consumer):  # type: ignore[misc]
     """A consumer that seeks to our own offsets."""
 
@@ -106,17 +124,29 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.epoch = 0
+        self._fetch_epoch = 0
         self._expected: dict[TP, int] = {}
-        self._seeks = 0
+        self._fetched: defaultdict[TP, deque[int]] = defaultdict(deque)
         self._short_since: dict[TP, float] = {}
         self._heard: dict[TP, tuple[int | None, int]] = {}
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self.stop_flow()
+        self._begin_epoch({})
+        await super().on_partitions_revoked(revoked)
+
+    def _begin_epoch(self, expected: dict[TP, int]) -> None:
+        """Make worthless what was fetched, and say from where on the next fetches have to be."""
+        self.epoch += 1
+        self._expected = expected
+        self._fetched.clear()
 
     async def perform_seek(self) -> None:
         """Go on where the learner stands. Called with the flow stopped: when partitions came, or a fetch was dropped."""
         positions = cast(OnwardApp, self.app).positions()
         targets = {tp: positions[tp.partition] for tp in self.assignment() if tp.partition in positions}
-        self._seeks += 1
-        self._expected = dict(targets)
+        self._begin_epoch(dict(targets))
         if targets:
             await self._thread.seek_wait(targets)
         # Only now: the call above sets them too, and takes 0 for none.
@@ -124,10 +154,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self._committed_offset.update(targets)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:  # noqa: ASYNC109 - Faust's signature
-        seeks = self._seeks
+        epoch = self.epoch
         fetched = await super()._getmany(active_partitions, timeout)
-        if seeks != self._seeks or not self.flow_active:
+        if epoch != self.epoch or not self.flow_active:
             return {}
+        # One fetch is delivered before the next is made, so until then this is the epoch of all that is delivered.
+        self._fetch_epoch = epoch
         gaps: dict[TP, int] = {}
         for tp, records in fetched.items():
             expected = self._expected.get(tp)
@@ -138,9 +170,41 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             if records[0].offset > expected:
                 gaps[tp] = expected
             self._expected[tp] = records[-1].offset + 1
+            self._fetched[tp].extend(record.offset for record in records)
         if gaps:
             await self._require_log_starts(gaps)
         return fetched
+
+    def _to_message(self, tp: TP, record: ConsumerRecord) -> Message:
+        return Message(
+            record.topic,
+            record.partition,
+            record.offset,
+            record.timestamp / 1000.0,
+            record.timestamp_type,
+            record.headers,
+            record.key,
+            record.value,
+            None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+            epoch=self._fetch_epoch,
+        )
+
+    def take(self, message: ConsumerMessage) -> bool:
+        """Say whether the learner may have this message, which it gets next; False if it is of an older epoch.
+
+        Raises:
+            LostRecordError: a record that was fetched before it did not come.
+        """
+        if cast(Message, message).epoch != self.epoch:
+            return False
+        due = self._fetched[message.tp].popleft()
+        if due != message.offset:
+            raise LostRecordError(
+                f"{message.tp}: offset {due} was fetched and {message.offset} came in its place"
+            )
+        return True
 
     async def _require_log_starts(self, needed: Mapping[TP, int]) -> None:
         for tp, start in (await self.log_starts(set(needed))).items():
@@ -196,9 +260,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             state = self._thread.fetch_state(tp)
             if state is None or tp.partition not in positions:
                 continue
-            # What was fetched and not yet learned waits for certain; the rest as far as the broker has just said so.
+            # What was fetched and not yet taken waits for certain; the rest as far as the broker has just said so.
             # The log's end counts transactions' markers too, so it is compared with the fetching, which passes them.
-            waiting = max(0, expected - positions[tp.partition])
+            waiting = len(self._fetched[tp])
             if state.highwater is not None and self._heard.get(tp) != (state.heard, state.highwater):
                 self._heard[tp] = (state.heard, state.highwater)
                 self._require_end(tp, positions[tp.partition], state.highwater)

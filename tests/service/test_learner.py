@@ -55,13 +55,16 @@ class Process:
         self.world.acknowledged[partition] = next_offset
         self.fuse.step("after the acknowledgement")
 
+    async def learn(self, partition: int, records: list[Record]) -> None:
+        await self.learner.learn(partition, records, assignment=self.learner.assignment)
+
     async def run(self, log: list[Record], batch_size: int) -> None:
         """Read the log's partition 0 from where the learner stands to its end, and stop in order."""
         await self.learner.assign([0], {0: 0})
         start = self.learner.positions()[0]
         records = [record for record in log if record.offset >= start]
         for at in range(0, len(records), batch_size):
-            await self.learner.learn(0, records[at : at + batch_size])
+            await self.learn(0, records[at : at + batch_size])
         await self.learner.revoke()
 
 
@@ -144,7 +147,7 @@ async def test_many_crashes_in_a_row_change_no_bit() -> None:
 async def test_messages_come_before_states_and_the_acknowledgement_comes_last() -> None:
     process = Process(World(), small_settings(checkpoint={"interval_events": 3}))
     await process.learner.assign([0], {0: 0})
-    await process.learner.learn(0, [event(0, "a", 1.0), Record(TOPIC, 0, 1, None, b""), event(2, "b", 2.0)])
+    await process.learn(0, [event(0, "a", 1.0), Record(TOPIC, 0, 1, None, b""), event(2, "b", 2.0)])
     assert process.fuse.steps == [
         f"before a message to {PREDICTIONS}",
         f"before a message to {PREDICTIONS}",
@@ -166,7 +169,7 @@ async def test_a_checkpoint_is_due_by_events_or_by_time_and_only_if_something_ca
     process = Process(World(), settings)
     learner, clock, marks = process.learner, process.clock, process.world.watermarks
     await learner.assign([0], {0: 0})
-    await learner.learn(0, [event(0, "a", 1.0)])
+    await process.learn(0, [event(0, "a", 1.0)])
     await learner.tick()
     assert marks == {}
     clock.now += 10.0
@@ -174,7 +177,7 @@ async def test_a_checkpoint_is_due_by_events_or_by_time_and_only_if_something_ca
     assert marks == {0: 1}
     for offset in range(1, 5):
         assert marks == {0: 1}
-        await learner.learn(0, [event(offset, "a", 1.0)])
+        await process.learn(0, [event(offset, "a", 1.0)])
     assert marks == {0: 5}
     clock.now += 100.0
     before = process.fuse.burnt
@@ -194,27 +197,41 @@ async def test_a_partition_without_a_checkpoint_begins_at_the_logs_start() -> No
 async def test_a_revoked_partition_is_saved_and_takes_no_more() -> None:
     process = Process(World(), small_settings())
     await process.learner.assign([0, 1], {0: 0, 1: 0})
-    await process.learner.learn(0, [event(0, "a", 1.0)])
-    await process.learner.learn(1, [event(7, "b", 1.0, partition=1)])
+    await process.learn(0, [event(0, "a", 1.0)])
+    await process.learn(1, [event(7, "b", 1.0, partition=1)])
     await process.learner.revoke()
     assert process.world.acknowledged == process.world.watermarks == {0: 1, 1: 8}
     assert process.learner.positions() == {}
     told = len(process.witness.told)
-    await process.learner.learn(0, [event(1, "a", 1.0)])
+    await process.learn(0, [event(1, "a", 1.0)])
     await process.learner.revoke()
     assert process.world.watermarks == {0: 1, 1: 8}
     assert [what for what in process.witness.told[told:] if what[0] == "applied"] == []
+
+
+async def test_records_that_were_taken_before_a_revocation_are_not_learned_after_it() -> None:
+    process = Process(World(), small_settings())
+    learner = process.learner
+    await learner.assign([0], {0: 0})
+    await process.learn(0, [event(0, "a", 1.0)])
+    taken_in = learner.assignment
+    await learner.revoke()
+    await learner.assign([0], {0: 0})
+    await learner.learn(0, [event(5, "a", 1.0)], assignment=taken_in)
+    assert learner.positions() == {0: 1}
+    await process.learn(0, [event(1, "a", 1.0)])
+    assert learner.positions() == {0: 2}
 
 
 async def test_a_worker_that_was_fenced_gives_up_its_partitions_quietly_but_never_goes_on_learning() -> None:
     process = Process(World(), small_settings(checkpoint={"interval_events": 2}))
     process.store.failure = FencedError("another worker has it")
     await process.learner.assign([0], {0: 0})
-    await process.learner.learn(0, [event(0, "a", 1.0)])
+    await process.learn(0, [event(0, "a", 1.0)])
     await process.learner.revoke()
     await process.learner.assign([0], {0: 0})
     with pytest.raises(FencedError):
-        await process.learner.learn(0, [event(0, "a", 1.0), event(1, "a", 1.0)])
+        await process.learn(0, [event(0, "a", 1.0), event(1, "a", 1.0)])
     assert ("failed", "store") in process.witness.told
     assert process.world.acknowledged == {}
 
@@ -224,7 +241,7 @@ async def test_after_a_failure_nothing_is_saved() -> None:
     process = Process(World(), small_settings(), Fuse(1))
     await process.learner.assign([0], {0: 0})
     with pytest.raises(Crash):
-        await process.learner.learn(0, [event(0, "a", 1.0), event(1, "b", 1.0)])
+        await process.learn(0, [event(0, "a", 1.0), event(1, "b", 1.0)])
     await process.learner.revoke()
     assert process.world == World(published=process.world.published)
 

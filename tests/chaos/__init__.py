@@ -1,0 +1,1 @@
+"""Real workers as real processes, killed, frozen and stopped."""
