@@ -19,7 +19,7 @@ from models.bank import Bank, StepResult
 from models.specification import Specification, from_profile
 from service.tools.predictions_file import Made, PredictionsFile
 from service.tools.problem import WRONG_USAGE, CommandError
-from service.tools.score import NOTHING, Array, Score, Share, grid
+from service.tools.score import NOTHING, Array, Score, Share, table_lines
 from service.tools.tables import Row, Source, Table, Wanted, open_table, sources
 from service.tools.terminal import progress, say_columns, say_skipped
 
@@ -76,7 +76,8 @@ def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
     if options.summary is not None:
         text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         options.summary.write_bytes(text)
-    out.print(grid(summary, standardised=options.standardise is not None))
+    for line in table_lines(summary, standardised=options.standardise is not None, width=out.width):
+        out.print(line, markup=False, soft_wrap=True)
     notes.print(
         f"{summary['events']:,} events, {len(summary['series']):,} series, {seconds:.1f} s: "
         f"{summary['events'] / max(seconds, 1e-9):,.0f} a second."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.table import Table as Grid
 
 from models.bank import StepResult
 from models.specification import Specification
@@ -17,7 +18,7 @@ IntArray = npt.NDArray[np.int64]
 
 BASELINE = "last_value"
 """What skill is measured against: repeating the last value needs no model at all."""
-GRID_ROWS_MAX = 60
+TABLE_ROWS_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,53 +162,67 @@ class Score:
                 setattr(self, name, grown)
 
 
-def grid(summary: dict[str, Any], *, standardised: bool) -> Grid:
-    """Return the table for the terminal: each series' error beside those of its experts, and their mean."""
+def table_lines(summary: dict[str, Any], *, standardised: bool, width: int) -> list[str]:
+    """Return the table for the terminal: each series' errors beside those of its experts, and their mean.
+
+    Where a name and its figures do not fit in the width together, the name has a line of its own.
+    """
     rows = [
         (name, horizon, one)
         for name, series in summary["series"].items()
         for horizon, one in series["horizons"].items()
     ]
-    experts = list(rows[0][2]["experts"]) if rows else []
-    horizons = list(dict.fromkeys(horizon for _, horizon, _ in rows))
+    experts = list(rows[0][2]["experts"])
+    names = [expert.replace("_", " ") for expert in experts]
+    heads = ["ahead", "scored", "Onward", *names, "skill", "coverage"]
+    shown = [(name, horizon, one) for name, horizon, one in rows[:TABLE_ROWS_MAX]]
+    means = (
+        [("mean", horizon, one) for horizon, one in _means(rows).items()]
+        if len(summary["series"]) > 1
+        else []
+    )
+    figures = [[horizon, f"{one['n']:,}", *_cells(one, experts)] for _, horizon, one in [*shown, *means]]
+    widths = [max(map(len, column)) for column in zip(heads, *figures, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        return "  ".join(cell.rjust(size) for cell, size in zip(cells, widths, strict=True))
+
+    name_width = max(len(name) for name, _, _ in [*shown, *means])
+    beside = name_width + 2 + len(line(heads)) <= width
     unit = "standardised" if standardised else "raw units"
-    table = Grid(title=f"Mean squared error ({unit})", title_justify="left", show_footer=False)
-    table.add_column("series", overflow="fold")
-    for name in (
-        "horizon",
-        "scored",
-        "Onward",
-        *(expert.replace("_", " ") for expert in experts),
-        "skill",
-        "coverage",
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, horizon, one in rows[:GRID_ROWS_MAX]:
-        table.add_row(name, horizon, str(one["n"]), *_cells(one, experts))
-    if len(rows) > GRID_ROWS_MAX:
-        table.add_row(f"... {len(rows) - GRID_ROWS_MAX} more, see --summary")
-    if len(summary["series"]) > 1:
-        table.add_section()
-        for horizon in horizons:
-            scored = [one for _, other, one in rows if other == horizon and one["mse"] is not None]
-            if scored:
-                table.add_row(
-                    "mean", horizon, str(sum(one["n"] for one in scored)), *_cells(_mean(scored), experts)
-                )
-    return table
+    lines = [f"Mean squared error, {unit}; skill is against repeating the last value", ""]
+    lines.append(f"{'':{name_width}}  {line(heads)}" if beside else line(heads))
+    previous = ""
+    for number, (name, _, _) in enumerate([*shown, *means]):
+        if number == len(shown):
+            lines += [f"... and {len(rows) - len(shown):,} more, in --summary"] * (len(rows) > len(shown)) + [
+                ""
+            ]
+        if beside:
+            lines.append(f"{name:{name_width}}  {line(figures[number])}")
+        else:
+            lines += [name] * (name != previous) + [line(figures[number])]
+        previous = name
+    return lines
 
 
-def _mean(scored: list[dict[str, Any]]) -> dict[str, Any]:
-    def mean(values: list[float]) -> float:
-        return sum(values) / len(values)
-
+def _means(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Return the mean over the series of each horizon, of those that could be scored."""
+    scored: dict[str, list[dict[str, Any]]] = {}
+    for _, horizon, one in rows:
+        if one["mse"] is not None:
+            scored.setdefault(horizon, []).append(one)
     return {
-        "mse": mean([one["mse"] for one in scored]),
-        "coverage": mean([one["coverage"] for one in scored]),
-        "experts": {
-            expert: {"mse": mean([one["experts"][expert]["mse"] for one in scored])}
-            for expert in scored[0]["experts"]
-        },
+        horizon: {
+            "n": sum(one["n"] for one in ones),
+            "mse": fmean(one["mse"] for one in ones),
+            "coverage": fmean(one["coverage"] for one in ones),
+            "experts": {
+                expert: {"mse": fmean(one["experts"][expert]["mse"] for one in ones)}
+                for expert in ones[0]["experts"]
+            },
+        }
+        for horizon, ones in scored.items()
     }
 
 
@@ -217,4 +232,11 @@ def _cells(one: dict[str, Any], experts: list[str]) -> list[str]:
     # Where the last value is never wrong there is nothing to be better at.
     skill = f"{1.0 - one['mse'] / baseline:+.1%}" if baseline and one["mse"] is not None else "-"
     coverage = "-" if one["coverage"] is None else f"{one['coverage']:.1%}"
-    return [*("-" if error is None else f"{error:.4g}" for error in errors), skill, coverage]
+    return [*map(_number, errors), skill, coverage]
+
+
+def _number(value: float | None) -> str:
+    """Write a figure with four digits, short: 1.5e7 and not 1.5e+07."""
+    return (
+        "-" if value is None else f"{value:.4g}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
+    )

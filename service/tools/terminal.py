@@ -54,7 +54,7 @@ def say_columns(table: Table, wanted: Wanted, notes: Console) -> None:
         if columns.ignored:
             said.append(f"not using {', '.join(columns.ignored)}")
     if said:
-        notes.print(f"{table.source.label}: {'; '.join(said)}.", style="dim", markup=False)
+        notes.print(f"{table.source.label}: {'; '.join(said)}.", style="dim", markup=False, soft_wrap=True)
 
 
 def say_skipped(table: Table, notes: Console) -> None:
@@ -62,4 +62,4 @@ def say_skipped(table: Table, notes: Console) -> None:
     for reason, skipped in table.skipped.items():
         rows = "1 row" if skipped.count == 1 else f"{skipped.count:,} rows"
         where = f"{table.source.label}: {rows} skipped, first at line {skipped.first_line:,}"
-        notes.print(f"{where}: {reason}.", style="yellow", markup=False)
+        notes.print(f"{where}: {reason}.", style="yellow", markup=False, soft_wrap=True)

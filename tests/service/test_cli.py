@@ -11,6 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from service.cli import app
+from service.settings import Settings
+from service.tools.schema import render
 
 COMMANDS = ("demo", "worker", "replay", "produce", "tail", "checkpoint", "schema", "doctor")
 TABLE = "time,value\n" + "".join(f"2024-01-01 00:{i:02}:00,{i * i % 17}\n" for i in range(60))
@@ -53,10 +58,10 @@ def test_help_names_every_command_and_imports_nothing_heavy(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(tmp_path: Path, command: str) -> None:
-    done = onward(command, "--help", folder=tmp_path)
-    assert done.returncode == 0
-    assert "Usage: onward" in done.stdout
+def test_every_command_has_help(command: str) -> None:
+    done = CliRunner().invoke(app, [command, "--help"], prog_name="onward")
+    assert done.exit_code == 0
+    assert f"Usage: onward {command}" in done.output
 
 
 def test_version(tmp_path: Path) -> None:
@@ -96,8 +101,6 @@ def test_exit_codes_and_one_paragraph(
 
 
 def test_a_setting_that_is_wrong_is_named_with_its_variable(tmp_path: Path) -> None:
-    done = onward("schema", "events", folder=tmp_path, ONWARD_FIELDS__TIME="")
-    assert done.returncode == 0
     done = onward("schema", "events", folder=tmp_path, ONWARD_LIMITS__DEPTH_MAX="many")
     assert done.returncode == 2
     assert "ONWARD_LIMITS__DEPTH_MAX" in done.stderr
@@ -108,8 +111,8 @@ def test_schema_follows_the_names_of_the_fields(tmp_path: Path) -> None:
     (tmp_path / "onward.toml").write_text('[fields]\ntargets = ["load"]\ntime = "at"\n')
     schema = json.loads(onward("schema", "events", folder=tmp_path).stdout)
     assert set(schema["properties"]) == {"series", "at", "load"}
-    for topic in ("predictions", "dead-letters"):
-        assert json.loads(onward("schema", topic, folder=tmp_path).stdout)["type"] == "object"
+    assert set(json.loads(render("predictions", Settings()))["properties"]) >= {"id", "series", "targets"}
+    assert set(json.loads(render("dead-letters", Settings()))["properties"]) >= {"reason", "offset"}
 
 
 def test_replay_reads_standard_input_and_writes_its_table(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from models.specification import from_profile
 from service.tools.predictions_file import HEADER
 from service.tools.problem import PROBLEM_FOUND, WRONG_USAGE, CommandError
 from service.tools.replay import ReplayOptions, run
-from service.tools.score import Share
+from service.tools.score import Share, table_lines
 from service.tools.tables import Wanted
 
 ROWS = 60
@@ -350,4 +350,17 @@ def test_what_cannot_be_scored_is_null(tmp_path: Path) -> None:
     one = summary["series"]["flat"]["horizons"]
     assert (one["1"]["n"], one["1"]["mse"], one["1"]["coverage"]) == (4, None, 1.0)
     assert (one["9"]["n"], one["9"]["mse"], one["9"]["coverage"]) == (0, None, None)
-    assert "Mean squared error" in said
+    assert "Mean squared error, standardised" in said
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_figure_of_the_table_is_cut_at_any_width(tmp_path: Path, width: int) -> None:
+    names = ("a" * 60, "b")
+    files = [one_series(tmp_path, name, level=level) for name, level in zip(names, (1e7, 1.0), strict=True)]
+    _, summary, _ = replay(tmp_path, *files, horizons=(1, 3))
+    text = "\n".join(table_lines(summary, standardised=False, width=width))
+    first = [summary["series"][name]["horizons"]["3"]["experts"]["linear"]["mse"] for name in names]
+    for figure in (*names, f"{first[0]:.4g}", f"{first[1]:.4g}", f"{sum(first) / 2:.4g}"):
+        assert figure in text
+    assert max(map(len, text.splitlines())) <= max(width, 80)
+    assert text.count(names[0]) == (2 if width == 200 else 1)
