@@ -158,6 +158,7 @@ class TopicSettings(_Group):
 
     events: Topic = "onward.events"
     labels: Topic = "onward.labels"
+    """Reserved for labels that come apart from their events; nothing reads it yet."""
     predictions: Topic = "onward.predictions"
     dead_letters: Topic = "onward.dead-letters"
     checkpoints: Topic = "onward.checkpoints"
