@@ -73,6 +73,7 @@ def embedded_broker() -> Iterator[EmbeddedBroker]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        process_group=0,  # Ctrl-C is for whoever uses it, and who then ends it last
     ) as process:
         try:
             _wait_until_it_answers(process, port)
