@@ -49,7 +49,7 @@ LABEL org.opencontainers.image.title="onward" \
 # A number, not only a name, so that an orchestrator can see that it is not root.
 RUN groupadd --gid 10001 onward \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/onward --shell /usr/sbin/nologin onward \
-    && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/onward /var/cache/onward
+    && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/onward
 
 COPY --from=builder /opt/onward /opt/onward
 
@@ -61,7 +61,7 @@ ENV PATH=/opt/onward/bin:${PATH} \
     OMP_NUM_THREADS=1 \
     MKL_NUM_THREADS=1 \
     NUMBA_NUM_THREADS=1 \
-    NUMBA_CACHE_DIR=/var/cache/onward \
+    NUMBA_CACHE_DIR=/tmp/numba \
     ONWARD_HTTP__HOST=0.0.0.0 \
     ONWARD_HTTP__PORT=8080
 

@@ -42,11 +42,9 @@ def test_our_own_image_runs_unprivileged_on_a_file_system_that_it_cannot_write(n
     service = SERVICES[name]
     assert service["user"] == "10001:10001"
     assert service["read_only"] is True
-    written = {mount.split(":")[0] for mount in service["tmpfs"]}
-    # numba's cache among them, or each start would compile without being able to keep it.
-    cache = re.search(r"NUMBA_CACHE_DIR=(\S+)", (ROOT / "Dockerfile").read_text())
-    assert cache is not None
-    assert written == {"/tmp", cache[1]}
+    assert [mount.split(":")[0] for mount in service["tmpfs"]] == ["/tmp"]
+    # numba keeps what it has compiled, so its folder has to be where something can be kept.
+    assert "NUMBA_CACHE_DIR=/tmp/" in (ROOT / "Dockerfile").read_text()
 
 
 def test_every_port_is_bound_to_this_machine_alone() -> None:

@@ -175,6 +175,8 @@ def test_the_worker_in_the_image_learns_answers_and_ends_when_asked(
             assert status["NoNewPrivs"] == "1"
             assert "Read-only file system" in _refused(podman, name, "touch", "/var/lib/onward/x")
 
+            _run(*inside, "onward", "doctor")
+
             started = time.monotonic()
             _run(*podman, "stop", f"--time={WORKER['stop_grace_period'].removesuffix('s')}", name)
             assert time.monotonic() - started < 10
