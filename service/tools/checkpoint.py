@@ -23,7 +23,7 @@ async def inspect(settings: Settings, partition: int | None, *, out: Console) ->
     Raises:
         CommandError: the store cannot be read, or a checkpoint is damaged.
     """
-    table = Grid(title=f"Checkpoints in {where(settings)}", title_justify="left")
+    table = Grid()
     for name in ("partition", "next offset", "series", "bytes"):
         table.add_column(name, justify="right")
     table.add_column("notes", overflow="fold")
@@ -31,6 +31,7 @@ async def inspect(settings: Settings, partition: int | None, *, out: Console) ->
         for number in await partitions_of(settings, partition):
             found = await store.read(number)
             table.add_row(str(number), *_cells(found))
+    out.print(f"Checkpoints in {where(settings)}", markup=False, soft_wrap=True)
     out.print(table)
 
 

@@ -12,10 +12,12 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from rich.console import Console
 
+from service.checkpoints.kafka import TOPIC_CONFIG
 from service.connection import client_options
-from service.settings import KafkaSettings
+from service.settings import KafkaSettings, load_settings
 from service.tools.doctor import Finding, examine, run
 from service.tools.embedded import embedded_broker, free_port
+from service.topics import ensure_topics
 
 TOPICS = ("events", "predictions", "dead-letters")
 
@@ -180,3 +182,19 @@ def test_memory_is_that_of_the_bank(healthy: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ONWARD_MODEL__PROFILE", "fast")
     assert "a series" in accurate
     assert size() != accurate
+
+
+@pytest.mark.kafka
+def test_a_real_broker_tells_what_its_topics_let_through(
+    kafka_bootstrap: str, healthy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONWARD_KAFKA__BOOTSTRAP_SERVERS", kafka_bootstrap)
+    settings = load_settings()
+    make_topics(kafka_bootstrap, compacted(f"{healthy}checkpoints", partitions=settings.topics.partitions))
+    (problem,) = problems()
+    assert "max.message.bytes is 1048588" in problem.what
+    assert f"--add-config max.message.bytes={TOPIC_CONFIG['max.message.bytes']}" in problem.mend
+    monkeypatch.setenv("ONWARD_TOPICS__CHECKPOINTS", f"{healthy}well")
+    settings = load_settings()
+    asyncio.run(ensure_topics(settings, client_options(settings.kafka)))
+    assert [finding for finding in found() if finding.state != "ok"] == []
