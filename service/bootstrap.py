@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from service.checkpoints.kafka import KafkaBackend
 from service.checkpoints.sqlite import SqliteBackend
@@ -57,8 +57,14 @@ def run_worker(settings: Settings) -> int:
     if failure is None:
         log.info("worker stopped")
         return 0
-    traceback = None if isinstance(failure, _SAYS_WHAT_TO_DO) else failure
-    log.critical("worker failed: %s: %s", type(failure).__name__, failure, exc_info=traceback)
+    what = f"{type(failure).__name__}: {failure}"
+    if isinstance(failure, KafkaConnectionError):
+        what = (
+            f"no broker answers at {settings.kafka.bootstrap_servers} ({failure}). `onward doctor` says more"
+        )
+    log.critical(
+        "worker failed: %s", what, exc_info=None if isinstance(failure, _SAYS_WHAT_TO_DO) else failure
+    )
     return 1
 
 

@@ -34,7 +34,7 @@ from faust.types import TP, ConsumerMessage
 
 from service.checkpoints.recovery import how_to_reset
 
-_LOG_END_SECONDS_MAX = 10.0
+_LOG_END_SECONDS_MAX = 5.0
 """A broker that has just become a partition's leader may know a lower end of the log for a moment."""
 
 
@@ -42,6 +42,9 @@ _REBALANCE_SECONDS_MAX = 60.0
 """For every worker to save what it has and to join again."""
 _POLL_SECONDS_MAX = 300.0
 """A worker that takes nothing for this long gives its partitions up."""
+
+_METADATA_SECONDS_MAX = 60.0
+"""Until partitions that were added, or a topic that was made anew, are noticed."""
 
 
 class LogError(Exception):
@@ -95,6 +98,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             heartbeat_interval_ms=session_ms // 3,
             rebalance_timeout_ms=int(_REBALANCE_SECONDS_MAX * 1000),
             max_poll_interval_ms=int(_POLL_SECONDS_MAX * 1000),
+            metadata_max_age_ms=int(_METADATA_SECONDS_MAX * 1000),
         )
 
     def fetch_state(self, tp: TP) -> FetchState | None:

@@ -43,7 +43,7 @@ POISON: dict[Reason, Bad] = {
 }
 
 
-def stream(count: int, seed: int) -> Iterator[tuple[int, bytes | None, bytes | None]]:
+def stream(count: int, seed: int, *, bad: bool = True) -> Iterator[tuple[int, bytes | None, bytes | None]]:
     """Yield partition, key and value: waves with noise, one in a hundred bad in turn by every reason, some twice."""
     rng = random.Random(seed)
     reasons = [Reason(reason) for reason in Reason]
@@ -51,12 +51,12 @@ def stream(count: int, seed: int) -> Iterator[tuple[int, bytes | None, bytes | N
     for number in range(count):
         series = number if number < SERIES else rng.randrange(SERIES)
         partition, name, time = series % PARTITIONS, f"series-{series}", 1_700_000_000 + number
-        if number % 100 == 50 and number > WARM_UP - 2_000:
+        if bad and number % 100 == 50 and number > WARM_UP - 2_000:
             reason = reasons[number // 100 % len(reasons)]
             if reason is not Reason.SERIES_LIMIT or number > WARM_UP:
                 yield partition, *POISON[reason](name, time)
                 continue
-        if number % 170 == 20 and series in last:
+        if bad and number % 170 == 20 and series in last:
             yield partition, name.encode(), last[series]
             continue
         value = (series % 7) * rng.random() + number % (10 + series)

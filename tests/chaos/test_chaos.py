@@ -85,10 +85,10 @@ async def test_workers_that_are_killed_frozen_and_stopped_learn_as_one_that_is_n
         codes = Counter(crew.codes)
     # One that is not yet up when it is asked to stop ends with the signal; the one that was frozen may be fenced, and
     # end with 1. Nothing else may fail.
-    assert codes[-signal.SIGKILL] + codes[0] + codes[-signal.SIGTERM] >= 5
+    assert codes[-signal.SIGKILL] >= 2
     assert codes[1] <= 1
     assert set(codes) <= {0, 1, -signal.SIGKILL, -signal.SIGTERM}
-    await assert_as_if_nothing_had_happened(cluster)
+    await assert_as_if_nothing_had_happened(cluster, EVENTS)
 
 
 async def freeze(worker: Worker) -> None:
@@ -99,12 +99,12 @@ async def freeze(worker: Worker) -> None:
         worker.signal(signal.SIGCONT)
 
 
-async def assert_as_if_nothing_had_happened(cluster: Cluster) -> Expected:
+async def assert_as_if_nothing_had_happened(cluster: Cluster, events: int) -> Expected:
     topics = cluster.settings.topics
     logs = await cluster.read(topics.events)
     expected = fold(logs, cluster.settings)
     assert set(expected.reasons) == set(Reason)
-    assert expected.outcomes.total() == sum(map(len, logs.values())) == EVENTS
+    assert expected.outcomes.total() == sum(map(len, logs.values())) == events
     assert len(expected.predictions) == expected.outcomes[Outcome.LEARNED]
     assert len(expected.dead_letters) == expected.outcomes[Outcome.REJECTED]
 
