@@ -227,7 +227,13 @@ class App(faust.App):
             {tp for tp in consumer.assignment() if tp.topic == self._events_topic}
         )
         partitions = {tp.partition: start for tp, start in starts.items()}
-        await self._learner.assign(sorted(partitions), partitions)
+        anew = await self._learner.assign(sorted(partitions), partitions)
+        for tp, offset in (await consumer.committed({tp for tp in starts if tp.partition in anew})).items():
+            if offset > starts[tp]:
+                log.warning(
+                    "the group has been here, but there is no checkpoint; was it reset, or are its files gone?",
+                    extra={"partition": tp.partition, "committed_offset": offset, "offset": starts[tp]},
+                )
         await consumer.require_log_of_checkpoints(starts)
 
     async def _flush(self, *_: Any, **__: Any) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -94,10 +94,17 @@ class Learner:
         """Return the offset at which each partition goes on; nothing while they are being assigned."""
         return {partition: owned.shard.next_offset for partition, owned in self._owned.items()}
 
-    async def assign(self, partitions: Sequence[int], log_starts: dict[int, int]) -> None:
+    async def assign(self, partitions: Sequence[int], log_starts: Mapping[int, int]) -> set[int]:
         """Bring back what had been learned of these partitions, which are all that are ours from now on.
 
         A partition without a checkpoint begins at its log's start. A revocation meanwhile ends it early.
+
+        Args:
+            partitions: that are assigned.
+            log_starts: the first offset that is still there of each.
+
+        Returns:
+            The partitions without a checkpoint.
 
         Raises:
             CheckpointError: there is a checkpoint, and it cannot be used.
@@ -111,10 +118,10 @@ class Learner:
             owned: dict[int, _Owned] = {}
             for partition in partitions:
                 if assignment != self.assignment:
-                    return
+                    return set()
                 owned[partition] = await self._restore(partition, log_starts[partition])
             if assignment != self.assignment:
-                return
+                return set()
             self._owned = owned
             self._vitals.recovered()
             self._count_series()
@@ -122,6 +129,7 @@ class Learner:
                 # Saved, and perhaps not acknowledged by a worker that ended in between.
                 if one.restored:
                     await self._acknowledge_offset(partition, one.saved_offset)
+            return {partition for partition, one in owned.items() if not one.restored}
 
     async def _restore(self, partition: int, log_start: int) -> _Owned:
         shard = Shard(topic=self._settings.topics.events, partition=partition, settings=self._settings)

@@ -145,6 +145,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self.epoch += 1
         self._expected = expected
         self._fetched.clear()
+        self._short_since.clear()
+        self._heard.clear()
 
     async def perform_seek(self) -> None:
         """Go on where the learner stands. Called with the flow stopped: when partitions came, or a fetch was dropped."""
@@ -168,7 +170,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         for tp, records in fetched.items():
             expected = self._expected.get(tp)
             if expected is None:
-                raise LogError(f"records of {tp} came, which was not sought; this is a bug, please report it")
+                raise RuntimeError(f"records of {tp} came, which was not sought")
             if records[0].offset < expected:
                 raise _went_back(tp, expected, records[0].offset)
             if records[0].offset > expected:
@@ -280,6 +282,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             self._short_since.pop(tp, None)
         elif time.monotonic() - self._short_since.setdefault(tp, time.monotonic()) > _LOG_END_SECONDS_MAX:
             raise _went_back(tp, position, end)
+
+    async def committed(self, tps: set[TP]) -> dict[TP, int]:
+        """Return how far the group has told that it is, of the partitions of which it has."""
+        consumer = self._thread._ensure_consumer()
+        found = {tp: await self._thread.call_thread(consumer.committed, tp) for tp in tps}
+        return {tp: offset for tp, offset in found.items() if offset is not None}
 
     async def commit_watermark(self, tp: TP, offset: int) -> None:
         """Tell the group that everything before the offset is done with."""

@@ -20,7 +20,6 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from service.tools.embedded import EmbeddedBroker, embedded_broker
 from tests.chaos.cluster import Cluster, Worker
 from tests.chaos.events import PARTITIONS, stream
-from tests.chaos.test_chaos import assert_as_if_nothing_had_happened
 from tests.kafka_broker import RunningKafka
 
 pytestmark = pytest.mark.chaos
@@ -217,18 +216,3 @@ async def test_without_a_broker_the_worker_says_so_and_ends(on_embedded: Cluster
     worker = on_embedded.worker()
     assert await worker.ended(seconds=30) == 1
     assert "127.0.0.1:1" in worker.said().split("CRITICAL")[-1]
-
-
-async def test_a_single_worker_with_nothing_done_to_it(on_embedded: Cluster) -> None:
-    # The other tests' measure: without any blow the comparison holds too, and no message comes twice.
-    cluster = on_embedded
-    with embedded_broker() as broker:
-        cluster.bootstrap_servers = broker.bootstrap_servers
-        await cluster.make_topics()
-        worker = cluster.worker()
-        await cluster.produce(stream(5_000, seed=5))
-        await cluster.wait_until_saved(5_000)
-        await end_in_order(worker)
-        expected = await assert_as_if_nothing_had_happened(cluster, 5_000)
-        published = await cluster.read(cluster.settings.topics.predictions)
-        assert sum(map(len, published.values())) == len(expected.predictions)

@@ -187,7 +187,7 @@ async def test_a_checkpoint_is_due_by_events_or_by_time_and_only_if_something_ca
 
 async def test_a_partition_without_a_checkpoint_begins_at_the_logs_start() -> None:
     process = Process(World(watermarks={2: 9}), small_settings())
-    await process.learner.assign([1, 2], {1: 40, 2: 0})
+    assert await process.learner.assign([1, 2], {1: 40, 2: 0}) == {1}
     assert process.learner.positions() == {1: 40, 2: 9}
     assert ("restored", 1, "none", 0, 40) in process.witness.told
     assert ("restored", 2, "checkpoint", 0, 9) in process.witness.told
