@@ -21,7 +21,7 @@ from models.protocols import Array
 from models.scaling import RANGE_MARGIN
 from tests.models.streams import RESULT_NAMES, SMALL, Stream, run_new, side_by_side, state_bytes, step
 
-ROWS = 2000
+ROWS = 1500
 SUBNORMAL = 5e-324
 
 
@@ -69,7 +69,7 @@ def not_finite_state(bank: Bank, slot: int) -> list[str]:
     return [name for name, value in bank.snapshot(slot).items() if not np.isfinite(value).all()]
 
 
-@pytest.mark.parametrize(("cell", "rows"), [("rtu", ROWS), ("vanilla", 600)])
+@pytest.mark.parametrize(("cell", "rows"), [("rtu", ROWS), ("vanilla", 400)])
 def test_thousands_of_awkward_values_leave_outputs_and_state_finite(cell: str, rows: int) -> None:
     series = awkward_series(rows)
     stream = side_by_side(*series.values())
@@ -137,7 +137,8 @@ def test_a_constant_series_is_forecast_without_error() -> None:
 def test_after_one_wild_value_forecasts_interval_and_score_are_soon_as_if_it_had_not_been() -> None:
     rng = np.random.default_rng(1)
     calm = rng.normal(size=1500).cumsum()
-    told = run_new(SMALL, side_by_side(calm, spiked(calm, 1000, 1e12)))
+    specification = replace(SMALL, experts=("last_value", "seasonal", "linear"))
+    told = run_new(specification, side_by_side(calm, spiked(calm, 1000, 1e12)))
     width = (told["upper"] - told["lower"])[:, :, 0, 0]
     error = np.abs(told["error"][:, :, 0, 0])
     assert told["anomaly_score"][1000, 1] > 0.99

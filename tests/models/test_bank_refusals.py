@@ -6,6 +6,7 @@ on beside a twin that was spared.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +22,7 @@ from tests.models.streams import SMALL, Stream, make_stream, row_bytes, state_by
 SPECIFICATION = replace(
     SMALL, targets=("a", "b"), features=("f",), joint=True, horizons=(1, 3), experts=tuple(EXPERTS)
 )
-STREAM = make_stream(SPECIFICATION, rows=40, series=3)
+STREAM = make_stream(SPECIFICATION, rows=29, series=3)
 AT = 25
 """The row at which the bad call comes: labels are due, a day has passed."""
 
@@ -36,11 +37,20 @@ class Call:
     features: Any
 
 
-def in_mid_stream() -> tuple[Bank, list[int]]:
-    bank = Bank(SPECIFICATION, capacity=4)
+@functools.cache
+def states_in_mid_stream() -> list[Fields]:
+    bank = Bank(SPECIFICATION)
     slots = [bank.admit() for _ in range(3)]
     for row in range(AT):
         step(bank, slots, STREAM, row)
+    return [bank.snapshot(slot) for slot in slots]
+
+
+def in_mid_stream() -> tuple[Bank, list[int]]:
+    bank = Bank(SPECIFICATION, capacity=4)
+    slots = [bank.admit() for _ in range(3)]
+    for slot, fields in zip(slots, states_in_mid_stream(), strict=True):
+        bank.restore(slot, fields)
     return bank, slots
 
 

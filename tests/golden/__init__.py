@@ -1,0 +1,1 @@
+"""Runs that were kept, to notice when what a model says changes."""
