@@ -79,7 +79,7 @@ class Forecaster:
             raise ValueError(f"experts: {unknown} unknown, there are {', '.join(EXPERTS)}")
         self.experts = {name: EXPERTS[name](specification) for name in specification.experts}
         self.mixture = MIXTURES[specification.mixture](self.n_horizons, self.n_experts)
-        self.interval = Interval(self.n_horizons, specification.interval_level)
+        self.interval = Interval(horizons, specification.interval_level)
         self.anomaly = AnomalyScore()
         self.detector = DETECTORS[specification.drift_detector]()
 
@@ -142,10 +142,12 @@ class Forecaster:
             ((highest - level) / scale)[:, None, None],
         )
         mixed, weights = self.mixture.combine(states["mixture"], forecasts)
-        half_width = self.interval.half_width(states["interval"])
+        scaled = self.scale.known(states["scale"])[:, None]
+        # While a series has not moved there is no scale, and nothing says that it ever will move.
+        half_width = np.where(scaled, self.interval.half_width(states["interval"]), 0.0)
         pending["level"][rows, slot] = level[:, None]
         pending["scale"][rows, slot] = scale[:, None]
-        pending["scaled"][rows, slot] = self.scale.known(states["scale"])[:, None]
+        pending["scaled"][rows, slot] = scaled
         pending["mixed"][rows, slot] = mixed
         pending["half_width"][rows, slot] = half_width
         pending["experts"][rows, slot] = forecasts

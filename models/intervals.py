@@ -27,14 +27,19 @@ STEP = 0.03
 class Interval:
     """Half-widths of the interval, one a horizon."""
 
-    def __init__(self, n_horizons: int, level: float) -> None:
-        """Make one for this nominal coverage."""
-        self.n_horizons, self.level = n_horizons, level
+    def __init__(self, horizons: tuple[int, ...], level: float) -> None:
+        """Make one for these horizons, in rows, and this nominal coverage."""
+        self.horizons = np.array(horizons, dtype=np.float64)
+        self.n_horizons, self.level = len(horizons), level
 
     def init_state(self) -> Fields:
-        """Return a new interval. For an exponential distribution q = -ln(1 - level)."""
+        """Return a new interval.
+
+        For an exponential distribution q = -ln(1 - level). Until there is a residual, what is known is the
+        scale of one step, and a random walk's spread grows with the root of the horizon.
+        """
         return {
-            "spread": np.zeros(self.n_horizons),
+            "spread": np.sqrt(self.horizons),
             "quantile": np.full(self.n_horizons, -np.log(1.0 - self.level)),
             "seen": np.zeros(self.n_horizons, dtype=np.int64),
         }

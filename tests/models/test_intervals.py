@@ -45,7 +45,7 @@ def covered(interval: Interval, residuals: Array, state: State | None = None) ->
 def test_the_share_covered_is_the_nominal_one_on_stationary_residuals(level: float, draw: Draw) -> None:
     scale = np.logspace(-6, 6, ROWS)[:, None]
     residuals = scale * draw(np.random.default_rng(0), (TIMES, ROWS, 2))
-    inside = covered(Interval(2, level), residuals)[WARMUP:]
+    inside = covered(Interval((1, 2), level), residuals)[WARMUP:]
     assert abs(inside.mean() - level) < 0.01
     assert np.abs(inside.mean(axis=(0, 2)) - level).max() < 0.03  # of each row
 
@@ -55,14 +55,14 @@ def test_coverage_comes_back_within_some_hundred_rows_of_a_change_of_the_varianc
     rng = np.random.default_rng(1)
     residuals = rng.normal(size=(3000, ROWS, 1))
     residuals[1000:] *= factor
-    inside = covered(Interval(1, 0.9), residuals)
+    inside = covered(Interval((1,), 0.9), residuals)
     assert abs(inside[1400:].mean() - 0.9) < 0.03
     assert abs(inside[2000:].mean() - 0.9) < 0.015
 
 
 def test_one_wild_residual_does_not_widen_the_interval() -> None:
     rng = np.random.default_rng(2)
-    interval = Interval(1, 0.9)
+    interval = Interval((1,), 0.9)
     state = rows_of(interval.init_state(), rows=2)
     for at in range(1000):
         residual = np.repeat(rng.normal(size=(1, 1)), 2, axis=0)
@@ -74,7 +74,7 @@ def test_one_wild_residual_does_not_widen_the_interval() -> None:
 
 
 def test_a_row_without_a_label_learns_nothing() -> None:
-    interval = Interval(2, 0.9)
+    interval = Interval((1, 2), 0.9)
     state = rows_of(interval.init_state(), rows=2)
     covered(interval, np.random.default_rng(3).normal(size=(50, 2, 2)), state)
     before = {name: value.copy() for name, value in state.items()}
