@@ -18,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,8 +32,9 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(1800)]
 
 IMAGE = "localhost/onward:test"
 WORKER = read_yaml(DEPLOY / "compose.yaml")["services"]["worker"]
-# Under build/, so that the base is kept from run to run and the machine's own images are left alone.
-STORAGE = ROOT / "build" / "containers"
+# A place of its own, so that the base is kept from run to run and the machine's own images are left alone. Not in the
+# checkout: the storage is mounted on itself, and what is mounted cannot be deleted.
+STORAGE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onward" / "containers"
 
 
 def _run(*command: str, expect: int = 0) -> str:
@@ -64,7 +66,9 @@ def image() -> str:
         f'[storage]\ndriver = "overlay"\ngraphroot = "{STORAGE}/graph"\nrunroot = "{STORAGE}/run"\n'
     )
     more = shlex.split(os.environ.get("ONWARD_TEST_IMAGE_BUILD", ""))
-    _run("deploy/build-image.sh", IMAGE, *more)
+    # Anew, without what earlier builds have left, which is then only in the way.
+    _run("deploy/build-image.sh", IMAGE, "--layers=false", *more)
+    _run("buildah", "rmi", "--prune")
     return IMAGE
 
 
