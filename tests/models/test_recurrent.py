@@ -162,11 +162,12 @@ def test_a_gradient_far_over_the_clip_is_skipped_and_one_over_it_is_clipped() ->
         (2.0 * SKIP_CLIPS, (False, False, True)),
         (0.5 * SKIP_CLIPS, (True, True, False)),
     ):
-        due = due_now(expert, events[-1], [clips / norm, 0.0], [True, False])
+        size = clips * SPECIFICATION.clip_norm
+        due = due_now(expert, events[-1], [size / norm, 0.0], [True, False])
         expert.learn(state, due)
         figures = expert.figures(state, np.array([True]))
         assert (figures["updated"][0], figures["clipped"][0], figures["skipped"][0]) == expected
-        np.testing.assert_allclose(figures["gradient_norm"], [clips], rtol=1e-12)
+        np.testing.assert_allclose(figures["gradient_norm"], [size], rtol=1e-12)
         assert (state["params"].tobytes() == before.tobytes()) == expected[2]
 
 
