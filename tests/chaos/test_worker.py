@@ -44,7 +44,8 @@ async def test_a_worker_that_is_asked_to_stop_saves_all_it_has_and_the_next_goes
     cluster: Cluster,
 ) -> None:
     # Goal: SIGTERM ends a busy worker within 10 s with 0, and nothing is done twice. Method: two workers one after the
-    # other, stopped in the middle; then no message of theirs may be there twice.
+    # other, stopped in the middle; then every message of theirs must be there, and none twice. In between the group's
+    # offsets are moved to the end, as a consumer that commits what is in flight would: nobody may go by them.
     await cluster.make_topics()
     first = cluster.worker()
     producing = asyncio.create_task(cluster.produce(GOOD, pause_seconds=0.5))
@@ -53,23 +54,39 @@ async def test_a_worker_that_is_asked_to_stop_saves_all_it_has_and_the_next_goes
     saved = await cluster.progress()
     assert saved < len(GOOD), "it was to be stopped in the middle"
     await producing
+    if cluster.store == "kafka":  # the embedded broker lets nobody commit who is not in the group
+        await commit_all(cluster)
     second = cluster.worker()
     await cluster.wait_until_saved(len(GOOD))
     assert await end_in_order(second) < 10.0
     assert "restored" in second.said()
     published = await cluster.read(cluster.settings.topics.predictions)
     ids = [record.value for records in published.values() for record in records]
-    assert len(ids) == len(set(ids))
+    assert len(ids) == len(set(ids)) == len(GOOD)
     # The group is told what is done with, for whoever watches its lag.
     assert await committed(cluster) == len(GOOD)
 
 
 async def committed(cluster: Cluster) -> int:
-    consumer = AIOKafkaConsumer(**cluster.options, group_id=cluster.name, enable_auto_commit=False)
-    async with consumer:
-        there = [TopicPartition(cluster.settings.topics.events, partition) for partition in range(PARTITIONS)]
-        consumer.assign(there)
+    async with AIOKafkaConsumer(
+        **cluster.options, group_id=cluster.name, enable_auto_commit=False
+    ) as consumer:
+        consumer.assign(there := partitions(cluster))
         return sum([await consumer.committed(tp) or 0 for tp in there])
+
+
+async def commit_all(cluster: Cluster) -> None:
+    """Tell the group that it is at the end of the log."""
+    logs = await cluster.read(cluster.settings.topics.events)
+    async with AIOKafkaConsumer(
+        **cluster.options, group_id=cluster.name, enable_auto_commit=False
+    ) as consumer:
+        consumer.assign(partitions(cluster))
+        await consumer.commit({tp: logs[tp.partition][-1].offset + 1 for tp in partitions(cluster)})
+
+
+def partitions(cluster: Cluster) -> list[TopicPartition]:
+    return [TopicPartition(cluster.settings.topics.events, partition) for partition in range(PARTITIONS)]
 
 
 async def test_a_log_that_came_back_empty_is_refused_with_instructions(on_embedded: Cluster) -> None:
@@ -205,10 +222,6 @@ async def test_a_bug_ends_the_worker_before_its_event_is_acknowledged(on_embedde
         assert done.returncode == 1
         assert "CRITICAL worker failed: ZeroDivisionError: a bug\nTraceback" in done.stderr
         assert await committed(cluster) <= 3 * 150
-        # And the next one, without the bug, learns what it did not.
-        worker = cluster.worker()
-        await cluster.wait_until_saved(len(GOOD))
-        await end_in_order(worker)
 
 
 async def test_without_a_broker_the_worker_says_so_and_ends(on_embedded: Cluster) -> None:

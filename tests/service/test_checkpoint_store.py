@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from service.checkpoints.frame import Frame, Kind, encode
 from service.ports import CheckpointError, FencedError, PartitionCheckpoint, SeriesCheckpoint
 from tests.service.checkpoint_backends import BACKENDS, Damage, Stores, opened
 
@@ -43,7 +44,7 @@ async def test_what_was_saved_is_loaded_by_another_worker(stores: Stores) -> Non
     assert await other.load(0) == expected
     await other.save(0, [state("a", 20)], 21)
     assert await (await stores.open()).load(0) == PartitionCheckpoint(
-        21, expected.series | {"a": state("a", 20)}
+        21, {**expected.series, "a": state("a", 20)}
     )
 
 
@@ -150,6 +151,19 @@ async def test_damage_to_an_older_generation_costs_nothing(stores: Stores) -> No
     assert found is not None
     assert (found.next_offset, found.series) == (10, checkpoint(10, a=8, b=4).series)
     assert "older" in found.notes[0]
+
+
+async def test_a_whole_record_under_the_key_of_another_is_damage(stores: Stores) -> None:
+    store, backend = await stores.open_damaging()
+    await store.load(0)
+    await store.save(0, [state("a", 3), state("b", 4)], 5)
+    of_b = encode(Frame(Kind.SERIES, 0, 2, 9, "b", state("b", 9).state))
+    of_another_partition = encode(Frame(Kind.SERIES, 1, 2, 9, "b", state("b", 9).state))
+    backend.plan |= {"series/1/a": lambda _: of_b, "series/1/b": lambda _: of_another_partition}
+    await store.save(0, [state("a", 8), state("b", 9)], 10)
+    found = await store.load(0)
+    assert found is not None
+    assert (found.next_offset, found.series) == (4, checkpoint(4, a=3, b=4).series)
 
 
 @pytest.mark.parametrize("keys", [["series/0/a", "series/1/a"], ["watermark/0", "watermark/1"]])
