@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 import faust
 import mode
 from faust.app import base
-from faust.types import TP, EventT, TransportT
+from faust.types import TP, ConsumerMessage, EventT, TransportT
 
 from service.ports import Observer, Record, Vitals
 from service.settings import Settings
@@ -157,7 +157,7 @@ class App(faust.App):
             resources,
             observer=observer,
             vitals=vitals,
-            consumer=lambda: self.consumer,
+            consumer=self._our_consumer,
             beacon=self.beacon,
         )
         learner.acknowledge_to(self._acknowledge)
@@ -175,7 +175,8 @@ class App(faust.App):
             ):
                 await self._learn(batch)
 
-        self.agent(events, name="learn")(learn)
+        # Faust types an agent by the stream's protocol, which lacks noack_take.
+        self.agent(events, name="learn")(cast(Any, learn))
 
     def positions(self) -> dict[int, int]:
         """Return the offset at which each partition goes on."""
@@ -205,7 +206,7 @@ class App(faust.App):
         by_partition: dict[int, list[Record]] = defaultdict(list)
         for event in batch:
             message = event.message
-            if consumer.take(message):
+            if consumer.take(cast(ConsumerMessage, message)):
                 by_partition[message.partition].append(
                     Record(
                         topic=message.topic,

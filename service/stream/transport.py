@@ -76,7 +76,7 @@ class FetchState:
     heard: int | None
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread that aiokafka's consumer runs in."""
 
     abstract = False
@@ -121,7 +121,7 @@ class Message(ConsumerMessage):
         self.epoch = epoch
 
 
-class Consumer(driver.Consumer):  # type: ignore[misc]
+class Consumer(driver.Consumer):
     """A consumer that seeks to our own offsets."""
 
     logger = logging.getLogger("faust.consumer")  # Its lines are Faust's, and go where those go.
@@ -239,7 +239,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         deadline = time.monotonic() + _LOG_END_SECONDS_MAX
         while True:
             # As fetches name it: not every broker answers the question for the last offset rightly.
-            states = {tp: self._thread.fetch_state(tp) for tp in needed}
+            states = {tp: cast(ConsumerThread, self._thread).fetch_state(tp) for tp in needed}
             ends = {
                 tp: -1 if state is None or state.highwater is None else state.highwater
                 for tp, state in states.items()
@@ -263,7 +263,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         positions = cast(OnwardApp, self.app).positions()
         lags: dict[TP, int] = {}
         for tp, expected in self._expected.items():
-            state = self._thread.fetch_state(tp)
+            state = cast(ConsumerThread, self._thread).fetch_state(tp)
             if state is None or tp.partition not in positions:
                 continue
             # What was fetched and not yet taken waits for certain; the rest as far as the broker has just said so.
@@ -305,7 +305,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """Do nothing: it reads figures of a monitor that is off; /healthz watches the progress."""
 
 
-class Transport(driver.Transport):  # type: ignore[misc]
+class Transport(driver.Transport):
     """A transport with our consumer."""
 
     Consumer: ClassVar[type[Consumer]] = Consumer
