@@ -26,6 +26,7 @@ from tests.prerequisites import require, require_programs_of
 VERSION = "4.1.0"
 BOOTSTRAP_VARIABLE = "ONWARD_TEST_KAFKA"
 STARTED_SECONDS_MAX = 60.0
+USER, PASSWORD = "onward", "a password of the tests"
 
 _POM = f"""
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -43,9 +44,12 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},PASSWORD://127.0.0.1:{password_port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},PASSWORD://127.0.0.1:{password_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PASSWORD:SASL_PLAINTEXT
+listener.name.password.sasl.enabled.mechanisms=PLAIN
+listener.name.password.plain.sasl.jaas.config=\
+  org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
 log.dirs={folder}/data
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -63,10 +67,11 @@ _JAVA = ("java", "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLe
 
 @dataclass(frozen=True)
 class RunningKafka:
-    """A broker that answers; its process, unless somebody else runs it."""
+    """A broker that answers; unless somebody else runs it, its process and where it asks for a password."""
 
     bootstrap_servers: str
-    process: subprocess.Popen[bytes] | None
+    process: subprocess.Popen[bytes] | None = None
+    password_servers: str | None = None
 
 
 def _jars() -> Path:
@@ -101,9 +106,18 @@ def kafka_broker() -> Iterator[RunningKafka]:
     """Run a broker; it and its data end with the block."""
     jars = _jars()
     folder = Path(tempfile.mkdtemp(prefix="onward-kafka-"))
-    port, controller = free_port(), free_port()
+    port, password_port, controller = free_port(), free_port(), free_port()
     properties = folder / "server.properties"
-    properties.write_text(_PROPERTIES.format(port=port, controller=controller, folder=folder))
+    properties.write_text(
+        _PROPERTIES.format(
+            port=port,
+            password_port=password_port,
+            controller=controller,
+            folder=folder,
+            user=USER,
+            password=PASSWORD,
+        )
+    )
     java = [shutil.which("java") or "java", *_JAVA[1:], "-cp", f"{jars}/*"]
     log = folder / "broker.log"
     try:
@@ -131,7 +145,7 @@ def kafka_broker() -> Iterator[RunningKafka]:
             ) as process:
                 try:
                     _wait_until_it_answers(process, port, log)
-                    yield RunningKafka(f"127.0.0.1:{port}", process)
+                    yield RunningKafka(f"127.0.0.1:{port}", process, f"127.0.0.1:{password_port}")
                 finally:
                     stop_process(process)
     finally:
@@ -155,7 +169,7 @@ def kafka() -> Iterator[RunningKafka]:
     """A real Apache Kafka; the test is skipped, or fails where nothing may be skipped, without one."""
     given = os.environ.get(BOOTSTRAP_VARIABLE)
     if given:
-        yield RunningKafka(given, None)
+        yield RunningKafka(given)
         return
     require_programs_of("kafka")
     with kafka_broker() as broker:

@@ -20,7 +20,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from service.tools.embedded import EmbeddedBroker, embedded_broker
 from tests.chaos.cluster import Cluster, Worker
 from tests.chaos.events import PARTITIONS, stream
-from tests.kafka_broker import RunningKafka
+from tests.kafka_broker import BOOTSTRAP_VARIABLE, PASSWORD, USER, RunningKafka
+from tests.prerequisites import require
 
 pytestmark = pytest.mark.chaos
 
@@ -184,6 +185,35 @@ async def test_transactions_that_were_taken_back_and_gaps_in_the_offsets_do_no_h
     saved = {partition: one.next_offset for partition, one in (await cluster.checkpoints()).items()}
     assert saved == end
     assert sum(map(len, (await cluster.read(cluster.settings.topics.predictions)).values())) == 600
+
+
+async def test_a_worker_shows_its_password_wherever_it_connects(kafka: RunningKafka, tmp_path: Path) -> None:
+    # Goal: topics, group, messages and checkpoints all go by the settings' security. Method: a listener that asks for a
+    # password; with a wrong one the worker ends, and with neither is the password in the log.
+    require("a listener with a password", kafka.password_servers is not None, f"unset {BOOTSTRAP_VARIABLE}")
+    plain = Cluster(kafka.bootstrap_servers, None, "kafka", tmp_path)
+    secret = tmp_path / "password"
+    plain.changes |= {
+        "ONWARD_KAFKA__BOOTSTRAP_SERVERS": kafka.password_servers or "",
+        "ONWARD_KAFKA__SECURITY__PROTOCOL": "SASL_PLAINTEXT",
+        "ONWARD_KAFKA__SECURITY__SASL_MECHANISM": "PLAIN",
+        "ONWARD_KAFKA__SECURITY__USERNAME": USER,
+        "ONWARD_KAFKA__SECURITY__PASSWORD_FILE": str(secret),
+    }
+    secret.write_text("wrong")
+    refused = plain.worker("refused")
+    assert await refused.ended(seconds=30) == 1
+    secret.write_text(PASSWORD + "\n")
+    worker = plain.worker()
+    async with asyncio.timeout(30):
+        while "start of the log" not in worker.said():  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0.1)
+    plain.changes.clear()
+    await plain.produce(GOOD[:300])
+    await plain.wait_until_saved(300)
+    await end_in_order(worker)
+    assert PASSWORD not in worker.said()
+    assert "Authentication" in refused.said()
 
 
 BUG = """
