@@ -1,6 +1,6 @@
-"""Goal: docs/EXTENDING.md is true: its cell, expert and detector are one file and one line each, and pass every check.
+"""Goal: what docs/EXTENDING.md and CONTRIBUTING.md add is one file and one line each, and passes every check.
 
-Method: the page's blocks are written into a copy of the project, a new process runs the checks over the tables
+Method: the pages' blocks are written into a copy of the project, a new process runs the checks over the tables
 for the names that are new, and its report is read. Then a wrong derivative is put in, which must be found.
 """
 
@@ -22,7 +22,7 @@ from models.drift import DETECTORS
 from models.experts import EXPERTS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "EXTENDING.md"
+PAGES = (ROOT / "docs" / "EXTENDING.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text()
 BLOCK = re.compile(r"^```(python|diff) (\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 USE = re.compile(r"^```pycon\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CHECKS_MIN = {"leaky": 55, "mean_change": 11, "cusum": 9}
@@ -49,8 +49,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "service").symlink_to(ROOT / "service")
     shutil.copy(ROOT / "pyproject.toml", copy)
-    (copy / "use.txt").write_text("\n".join(USE.findall(PAGE.read_text())))
-    for kind, name, content in BLOCK.findall(PAGE.read_text()):
+    (copy / "use.txt").write_text("\n".join(USE.findall(PAGES)))
+    for kind, name, content in BLOCK.findall(PAGES):
         path = copy / name
         if kind == "python":
             assert not path.exists(), f"{name} is there already; the page must add something new"
@@ -73,7 +73,7 @@ def run_in(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_page_adds_what_is_not_there_by_one_file_and_one_line_each() -> None:
-    blocks = BLOCK.findall(PAGE.read_text())
+    blocks = BLOCK.findall(PAGES)
     assert [name for kind, name, _ in blocks if kind == "python"] == [
         "models/cells/leaky.py",
         "models/experts/mean_change.py",
@@ -136,7 +136,7 @@ def test_a_wrong_derivative_in_the_pages_cell_is_found(extended: Path) -> None:
 
 
 def test_what_the_page_adds_is_written_as_the_project_is(extended: Path) -> None:
-    added = [name for kind, name, _ in BLOCK.findall(PAGE.read_text()) if kind == "python"]
+    added = [name for kind, name, _ in BLOCK.findall(PAGES) if kind == "python"]
     for command in (("ruff", "check"), ("ruff", "format", "--check")):
         done = run_in(extended, *command, "--no-cache", *added)
         assert done.returncode == 0, done.stdout + done.stderr
