@@ -7,11 +7,11 @@ done: on any error every series is as it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
-from models.forecaster import Forecaster, RowResult, States
+from models.forecaster import Forecaster, States, StepResult
 from models.protocols import Array, BoolArray, Fields, IntArray
 from models.specification import Specification
 
@@ -24,55 +24,6 @@ VALUE_ABS_MAX = 1e100
 
 class NonFiniteError(ValueError):
     """A value that is not finite or far too large came in, or would have gone out. Every series is as it was."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What a micro-batch said and brought: B series, K targets, H horizons, E experts.
-
-    Attributes:
-        prediction: of the mixture, raw units, (B, K, H).
-        lower: lower end of the interval, (B, K, H).
-        upper: upper end, (B, K, H).
-        expert_predictions: raw units, (B, K, H, E).
-        weights: of the experts in the mixture, (B, K, H, E).
-        anomaly_score: share of past events less surprising than this one, in [0, 1], (B, K).
-        scale: running scale of one-step increments, raw units, (B, K).
-        settled: this event settled the forecast made h rows before, (B, K, H).
-        error: target - prediction of the settled forecasts, raw units, 0 elsewhere, (B, K, H).
-        expert_errors: the same of each expert, (B, K, H, E).
-        covered: the settled forecast's interval held the target, (B, K, H).
-        drift: drift was signalled at this event, (B, K).
-        drift_statistic: in units of its threshold, (B, K).
-        gradient_norm: before clipping, 0 where nothing was learned, (B, K).
-        updated: the recurrent weights took an update, (B, K).
-        clipped: its gradient was clipped, (B, K).
-        skipped: the guard refused it, (B, K).
-        influence_norm: Frobenius norm of dh/dtheta, (B, K).
-        spectral_radius: of the state Jacobian, (B, K).
-        saturated_ratio: share of saturated units, (B, K).
-    """
-
-    prediction: Array
-    lower: Array
-    upper: Array
-    expert_predictions: Array
-    weights: Array
-    anomaly_score: Array
-    scale: Array
-    settled: BoolArray
-    error: Array
-    expert_errors: Array
-    covered: BoolArray
-    drift: BoolArray
-    drift_statistic: Array
-    gradient_norm: Array
-    updated: BoolArray
-    clipped: BoolArray
-    skipped: BoolArray
-    influence_norm: Array
-    spectral_radius: Array
-    saturated_ratio: Array
 
 
 class Bank:
@@ -263,7 +214,7 @@ class Bank:
         self._capacity *= 2
 
 
-def _by_target(result: RowResult, n_rows: int, n_targets: int) -> StepResult:
+def _by_target(result: StepResult, n_rows: int, n_targets: int) -> StepResult:
     shaped = {
         field.name: (value := getattr(result, field.name)).reshape(n_rows, n_targets, *value.shape[1:])
         for field in fields(result)

@@ -38,8 +38,33 @@ States = dict[str, State]
 
 
 @dataclass(frozen=True, slots=True)
-class RowResult:
-    """What one event said and brought, for B models. Fields as in `models.bank.StepResult`, without K."""
+class StepResult:
+    """What a micro-batch said and brought: B series, K targets, H horizons, E experts.
+
+    From the forecaster, which knows models and not series, the arrays come without the axis K.
+
+    Attributes:
+        prediction: of the mixture, raw units, (B, K, H).
+        lower: lower end of the interval, (B, K, H).
+        upper: upper end, (B, K, H).
+        expert_predictions: raw units, (B, K, H, E).
+        weights: of the experts in the mixture, (B, K, H, E).
+        anomaly_score: share of past events less surprising than this one, in [0, 1], (B, K).
+        scale: running scale of one-step increments, raw units, (B, K).
+        settled: this event settled the forecast made h rows before, (B, K, H).
+        error: target - prediction of the settled forecasts, raw units, 0 elsewhere, (B, K, H).
+        expert_errors: the same of each expert, (B, K, H, E).
+        covered: the settled forecast's interval held the target, (B, K, H).
+        drift: drift was signalled at this event, (B, K).
+        drift_statistic: in units of its threshold, (B, K).
+        gradient_norm: before clipping, 0 where nothing was learned, (B, K).
+        updated: the recurrent weights took an update, (B, K).
+        clipped: its gradient was clipped, (B, K).
+        skipped: the guard refused it, (B, K).
+        influence_norm: Frobenius norm of dh/dtheta, (B, K).
+        spectral_radius: of the state Jacobian, (B, K).
+        saturated_ratio: share of saturated units, (B, K).
+    """
 
     prediction: Array
     lower: Array
@@ -110,7 +135,7 @@ class Forecaster:
         }
         return parts | {f"expert.{name}": expert.init_state() for name, expert in self.experts.items()}
 
-    def step(self, states: States, *, time: Array, level: Array, features: Array) -> RowResult:
+    def step(self, states: States, *, time: Array, level: Array, features: Array) -> StepResult:
         """Take one event a row, in place. time (B,) seconds, level (B,), features (B, n_inputs)."""
         slot, valid = self.clock.due(states["clock"])
         rows = np.arange(len(level))[:, None]
@@ -154,7 +179,7 @@ class Forecaster:
 
         unit, here = scale[:, None], level[:, None]
         prediction = here + unit * mixed
-        return RowResult(
+        return StepResult(
             prediction=prediction,
             lower=prediction - unit * half_width,
             upper=prediction + unit * half_width,
