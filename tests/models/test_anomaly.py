@@ -94,3 +94,15 @@ def test_the_whole_model_scores_noise_uniformly_and_spikes_highest() -> None:
     for series, spike in enumerate(spikes):
         usual[spike : spike + 20, series] = False  # the spike is among the lags of the rows after it
     assert distance_to_uniform(scores[usual]) < 0.05
+
+
+def test_score_and_drift_are_of_the_shortest_horizon() -> None:
+    """Goal: what is odd is said soonest. Method: the same series with and without a second horizon."""
+    values = np.random.default_rng(6).normal(size=300).cumsum()
+    values[200:] *= 3.0
+    specification = replace(SMALL, experts=("last_value", "linear"))
+    one = run_new(specification, side_by_side(values))
+    two = run_new(replace(specification, horizons=(1, 7)), side_by_side(values))
+    for name in ("anomaly_score", "drift", "drift_statistic"):
+        assert one[name].tobytes() == two[name].tobytes(), name
+    assert one["drift_statistic"].any()

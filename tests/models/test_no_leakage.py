@@ -109,6 +109,7 @@ def test_what_is_scored_is_what_was_told_before(specification: Specification, se
         assert not told["settled"][:h, ..., place].any()
         assert told["settled"][h:, ..., place].all()
         assert not told["error"][:h, ..., place].any()
+        assert not told["covered"][:h, ..., place].any()
         label = stream.values[h:]
         before = {name: told[name][:-h, ..., place] for name in ("prediction", "lower", "upper")}
         assert (told["error"][h:, ..., place] == label - before["prediction"]).all()
