@@ -26,6 +26,7 @@ from models.protocols import Array, BoolArray, Due, Fields, IntArray, Observatio
 from models.scaling import FeatureScale, IncrementScale, winsorise
 from models.season import Season
 from models.specification import Specification
+from models.tables import entry
 
 RESIDUAL_SPAN_EVENTS = 200.0
 RESIDUAL_WINSOR = 4.0
@@ -99,14 +100,13 @@ class Forecaster:
         self.scale = IncrementScale()
         self.features = FeatureScale(specification.n_inputs)
         self.season = Season(specification.season_max, horizons)
-        unknown = [name for name in specification.experts if name not in EXPERTS]
-        if unknown:
-            raise ValueError(f"experts: {unknown} unknown, there are {', '.join(EXPERTS)}")
-        self.experts = {name: EXPERTS[name](specification) for name in specification.experts}
-        self.mixture = MIXTURES[specification.mixture](self.n_horizons, self.n_experts)
+        self.experts = {
+            name: entry(EXPERTS, name, "experts")(specification) for name in specification.experts
+        }
+        self.mixture = entry(MIXTURES, specification.mixture, "mixture")(self.n_horizons, self.n_experts)
         self.interval = Interval(horizons, specification.interval_level)
         self.anomaly = AnomalyScore()
-        self.detector = DETECTORS[specification.drift_detector]()
+        self.detector = entry(DETECTORS, specification.drift_detector, "drift_detector")()
 
     def init_state(self) -> dict[str, Fields]:
         """Return a new model, part by part."""

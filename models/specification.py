@@ -67,7 +67,7 @@ class Specification:
         if not self.experts or len(set(self.experts)) != len(self.experts):
             raise ValueError(f"experts: different names, at least one, not {self.experts}")
         for name, low, high in (
-            ("units", 1, 512),
+            ("units", 1, 256),
             ("lags", 1, 512),
             ("season_max", 2, 4096),
             ("learning_rate", 0.0, 1.0),

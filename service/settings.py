@@ -29,6 +29,7 @@ from pydantic import (
     model_validator,
 )
 
+from models.bank import Bank
 from models.specification import Specification, from_profile
 from service.settings_sources import SettingsError, merge, validate
 
@@ -262,7 +263,7 @@ class ModelSettings(_Group):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        self.specification()
+        Bank(self.specification(), capacity=1)  # It knows the names of cells, experts and the rest.
         return self
 
     def specification(

@@ -21,6 +21,7 @@ from models.protocols import Array, BoolArray, Due, Fields, Observation, State
 from models.rules import exact_rule_for
 from models.specification import Specification
 from models.stability import frobenius_norm, saturated_ratio, spectral_radius
+from models.tables import entry
 
 LAGS_MAX = 24
 """Increments that the readout sees beside the state: the state is there for what is further back."""
@@ -42,7 +43,7 @@ class Recurrent:
         self.n_horizons = len(specification.horizons)
         self.n_slots = sum(specification.horizons)
         self.seed = specification.seed
-        self.cell = CELLS[specification.cell](
+        self.cell = entry(CELLS, specification.cell, "cell")(
             n_inputs=2 + specification.n_inputs, n_units=specification.units
         )
         self.rule = exact_rule_for(self.cell)
