@@ -32,6 +32,9 @@ GOALS = {"ETTh1": 0.2369, "ETTh2": 0.356, "nyc_taxi": 0.0234}
 RATIO_GOAL = 1.02
 """The mixture's error over its best expert's, on any series."""
 
+RATIO_FLOOR = 1e-3
+"""A series that is forecast exactly counts as this in the geometric mean: its logarithm has no end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -123,13 +126,11 @@ def _figures(scored: dict[str, Scored], series: list[Series]) -> dict[str, float
     figures: dict[str, float] = {}
     for group in sorted({s.group for s in series} - {"NAB"}):
         figures[group] = float(np.mean([scored[s.name].mixture for s in series if s.group == group]))
-    nab: Array = np.array(
-        [scored[s.name].mixture / max(scored[s.name].experts["last_value"], 1e-300) for s in series]
-    )
-    moving = np.array([s.group == "NAB" and scored[s.name].mixture > 1e-20 for s in series])
+    nab = [scored[s.name] for s in series if s.group == "NAB" and scored[s.name].experts["last_value"] > 0.0]
+    ratios: Array = np.array([score.mixture / score.experts["last_value"] for score in nab])
     if "nyc_taxi" in scored:
         figures["nyc_taxi"] = scored["nyc_taxi"].mixture
-    figures["NAB over last value"] = float(np.exp(np.log(nab[moving]).mean()))
+    figures["NAB over last value"] = float(np.exp(np.log(np.maximum(ratios, RATIO_FLOOR)).mean()))
     figures["worst over best expert"] = max(s.ratio for s in scored.values())
     return figures
 
@@ -146,7 +147,7 @@ def _print_variants(figures: dict[str, dict[str, float]]) -> None:
     columns = list(figures["default"])
     print(f"\n{'variant':28}" + "".join(f"{column:>24}" for column in columns))
     for name, row in figures.items():
-        print(f"{name:28}" + "".join(f"{row[column]:24.4f}" for column in columns))
+        print(f"{name:28}" + "".join(f"{row[column]:24.4g}" for column in columns))
 
 
 def _print_goals(scored: dict[str, Scored], figures: dict[str, float]) -> bool:
@@ -154,7 +155,7 @@ def _print_goals(scored: dict[str, Scored], figures: dict[str, float]) -> bool:
     checks = [(name, figures[name], goal) for name, goal in GOALS.items() if name in figures]
     checks.append(("worst over best expert", figures["worst over best expert"], RATIO_GOAL))
     for name, value, goal in checks:
-        print(f"{'met   ' if value <= goal else 'MISSED'} {name}: {value:.4f}, goal at most {goal}")
+        print(f"{'met   ' if value <= goal else 'MISSED'} {name}: {value:.4g}, goal at most {goal}")
     print(
         f"       {sum(s.ratio > RATIO_GOAL for s in scored.values())} of {len(scored)} series over {RATIO_GOAL}"
     )
