@@ -21,7 +21,7 @@ IN_UNITS = ("prediction", "lower", "upper", "expert_predictions", "error", "expe
 WITHOUT_UNIT = tuple(sorted(set(RESULT_NAMES) - {*IN_UNITS, "scale"}))
 """The scale is a unit itself, but for the first row, where it is 1 since there is none."""
 
-ROWS = 150
+ROWS = 110
 
 
 def largest_difference(one: Array, other: Array, scale: Array) -> float:
@@ -31,17 +31,17 @@ def largest_difference(one: Array, other: Array, scale: Array) -> float:
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
-@pytest.mark.parametrize("power", [-60, -1, 40])
-def test_times_a_power_of_two_gives_the_same_to_the_bit(power: int, mixture: str) -> None:
+def test_times_a_power_of_two_gives_the_same_to_the_bit(mixture: str) -> None:
     specification = replace(SPECIFICATION, mixture=mixture)
     stream = make_stream(specification, rows=ROWS, series=2)
     told = run_new(specification, stream)
-    scaled = run_new(specification, replace(stream, values=2.0**power * stream.values))
-    for name in IN_UNITS:
-        assert scaled[name].tobytes() == (2.0**power * told[name]).tobytes(), name
-    for name in WITHOUT_UNIT:
-        assert scaled[name].tobytes() == told[name].tobytes(), name
-    assert scaled["scale"][1:].tobytes() == (2.0**power * told["scale"][1:]).tobytes()
+    for power in (-60, -1, 40):
+        scaled = run_new(specification, replace(stream, values=2.0**power * stream.values))
+        for name in IN_UNITS:
+            assert scaled[name].tobytes() == (2.0**power * told[name]).tobytes(), (power, name)
+        for name in WITHOUT_UNIT:
+            assert scaled[name].tobytes() == told[name].tobytes(), (power, name)
+        assert scaled["scale"][1:].tobytes() == (2.0**power * told["scale"][1:]).tobytes()
 
 
 @pytest.mark.parametrize(

@@ -161,17 +161,17 @@ def test_the_linear_expert_uses_a_feature_that_leads() -> None:
     assert np.abs(told["error"][500:]).mean() < 0.05
 
 
-@pytest.mark.parametrize("leader", [0, 1, 2])
+@pytest.mark.parametrize("leader", [0, 2])
 def test_with_joint_each_target_sees_what_the_others_did(leader: int) -> None:
     """One target goes a row ahead of the two others: with `joint` they are foreseen, without it they are not."""
-    steps = np.random.default_rng(10).normal(size=701)
+    steps = np.random.default_rng(10).normal(size=451)
     leading, following = steps[1:].cumsum(), steps[:-1].cumsum()
     values = np.stack([leading if target == leader else following for target in range(3)], axis=1)
-    times = 3600.0 * np.arange(700.0)[:, None]
-    stream = Stream(times, values[:, None, :], np.empty((700, 1, 0)))
+    times = 3600.0 * np.arange(450.0)[:, None]
+    stream = Stream(times, values[:, None, :], np.empty((450, 1, 0)))
     specification = replace(SMALL, experts=("linear",), targets=("a", "b", "c"), season_max=2)
     error = {
-        joint: np.abs(run_new(replace(specification, joint=joint), stream)["error"][300:, 0, :, 0]).mean(
+        joint: np.abs(run_new(replace(specification, joint=joint), stream)["error"][250:, 0, :, 0]).mean(
             axis=0
         )
         for joint in (True, False)
