@@ -18,11 +18,10 @@ import numpy as np
 from models.anomaly import AnomalyScore
 from models.drift import DETECTORS
 from models.experts import EXPERTS
-from models.experts.recurrent import Recurrent
 from models.intervals import Interval
 from models.labels import LabelClock
 from models.mixtures import MIXTURES
-from models.protocols import Array, BoolArray, Due, Fields, IntArray, Observation, State
+from models.protocols import Array, BoolArray, Due, Fields, IntArray, Observation, RecurrentExpert, State
 from models.scaling import FeatureScale, IncrementScale, winsorise
 from models.season import Season
 from models.specification import Specification
@@ -102,6 +101,9 @@ class Forecaster:
         self.season = Season(specification.season_max, horizons)
         self.experts = {
             name: entry(EXPERTS, name, "experts")(specification) for name in specification.experts
+        }
+        self.recurrent = {
+            name: expert for name, expert in self.experts.items() if isinstance(expert, RecurrentExpert)
         }
         self.mixture = entry(MIXTURES, specification.mixture, "mixture")(self.n_horizons, self.n_experts)
         self.interval = Interval(horizons, specification.interval_level)
@@ -193,9 +195,8 @@ class Forecaster:
     def reset_memory(self, states: States) -> None:
         """Forget what is pending and where the recurrent state was; keep what was learned."""
         self.clock.reset(states["clock"])
-        for name, expert in self.experts.items():
-            if isinstance(expert, Recurrent):
-                expert.reset_memory(states[f"expert.{name}"])
+        for name, expert in self.recurrent.items():
+            expert.reset_memory(states[f"expert.{name}"])
 
     def _settle(self, states: States, *, slot: IntArray, valid: BoolArray, level: Array) -> dict[str, Any]:
         """Score the forecasts that are due, then let every part learn from them."""
@@ -254,10 +255,9 @@ class Forecaster:
         }
 
     def _figures(self, states: States, labelled: BoolArray) -> dict[str, Any]:
-        """Return the gradient figures of the recurrent expert, zeros where there is none."""
-        for name, expert in self.experts.items():
-            if isinstance(expert, Recurrent):
-                return expert.figures(states[f"expert.{name}"], labelled)
+        """Return the gradient figures of the first recurrent expert, zeros where there is none."""
+        for name, expert in self.recurrent.items():
+            return expert.figures(states[f"expert.{name}"], labelled)
         none, never = np.zeros(len(labelled)), np.zeros(len(labelled), dtype=np.bool_)
         flags = dict.fromkeys(("updated", "clipped", "skipped"), never)
         names = ("gradient_norm", "influence_norm", "spectral_radius", "saturated_ratio")

@@ -20,7 +20,7 @@ F exogenous features. Parameters are stored as `(q, n)`; flattened, `theta[j * n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -187,6 +187,19 @@ class Expert(Protocol):
 
     def forecast(self, state: State, observation: Observation) -> Array:
         """Advance by one event and forecast the scaled change for every horizon, (B, H)."""
+        ...
+
+
+@runtime_checkable
+class RecurrentExpert(Protocol):
+    """What an expert offers beside the above if it has a recurrent state: one that has these two is asked."""
+
+    def reset_memory(self, state: State) -> None:
+        """Start the recurrent state anew after a gap, in place; keep what was learned."""
+        ...
+
+    def figures(self, state: State, labelled: BoolArray) -> dict[str, Any]:
+        """Return the gradient figures of `models.forecaster.StepResult`, (B,) each, of this event."""
         ...
 
 
