@@ -18,10 +18,11 @@ import numpy as np
 from models.anomaly import AnomalyScore
 from models.drift import DETECTORS
 from models.experts import EXPERTS
+from models.forecast_protocols import Due, Observation, RecurrentExpert
 from models.intervals import Interval
 from models.labels import LabelClock
 from models.mixtures import MIXTURES
-from models.protocols import Array, BoolArray, Due, Fields, IntArray, Observation, RecurrentExpert, State
+from models.protocols import Array, BoolArray, Fields, IntArray, State
 from models.scaling import FeatureScale, IncrementScale, winsorise
 from models.season import Season
 from models.specification import Specification

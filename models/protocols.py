@@ -34,28 +34,49 @@ State = dict[str, npt.NDArray[Any]]
 """A component's state for a micro-batch, by field name; arrays of shape (B, ...)."""
 
 
+Recurrence = Literal["dense", "diagonal", "layered"]
+"""Dense: every unit sees every unit's past. Diagonal: its own alone. Layered: diagonal in each layer, and
+the layer above sees the layer below at the same step."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepFactors:
     """One step of a cell and its one-step derivatives, from which every gradient rule is built.
 
     Attributes:
-        state: the new state, shape (B, k, n).
+        state: the new state, shape (B, k + c, n). The c rows behind the k parts are context: past inputs,
+            on which no parameter acts; no derivative is taken of them or to them.
         transition: the state Jacobian J = dh_t/dh_{t-1}. Diagonal cells: (B, k, k, n), entry
             [b, a, c, i] = d state[a, i] / d previous[c, i]. Dense cells: (B, k*n, k*n), part-major.
         immediate: the immediate Jacobian, shape (B, k, q, n): entry [b, a, j, i] is
             d state[a, i] / d theta[j, i] with the previous state held fixed. A parameter acts at
             once on its own unit only, so nothing else of the immediate Jacobian is non-zero.
+        internal: what of the state Jacobian passes inside a unit and by no recurrent weight, (B, k, k, n)
+            like a diagonal cell's transition: the leak, the forget gate's path. Dense cells that have such
+            a path give it; diagonal cells do not, since all of theirs is.
+        presynaptic: z, (B, p), and
+        sensitivity: D, (B, k, G, n), where the immediate Jacobian is of rank one in each of the cell's G
+            gates: immediate[a, g * p + j, i] = sensitivity[a, g, i] presynaptic[j], with q = G p.
+        upward: layered cells only, (B, L - 1, k * w, k * w): entry [b, l, a * w + s, c * w + u] is
+            d state[a, (l + 1) w + s] / d state[c, l w + u] within the same step, for L layers of w units
+            one above the other, n = L w. `transition` (of the diagonal form) and `immediate` are then taken
+            with the layers below held fixed, so that  dh_t = J dh_{t-1} + I dtheta + K dh_t,  with K the
+            upward Jacobian: strictly block-lower.
     """
 
     state: Array
     transition: Array
     immediate: Array
+    internal: Array | None = None
+    presynaptic: Array | None = None
+    sensitivity: Array | None = None
+    upward: Array | None = None
 
 
 class Cell(Protocol):
     """A recurrent cell: one step forward, with the factors of its derivative."""
 
-    recurrence: Literal["dense", "diagonal"]
+    recurrence: Recurrence
     n_inputs: int
     n_units: int
     n_parts: int
@@ -67,11 +88,11 @@ class Cell(Protocol):
         ...
 
     def init_state(self) -> Array:
-        """Return the state of a new model, shape (k, n)."""
+        """Return the state of a new model, shape (k + c, n); c = 0 for a cell without context."""
         ...
 
     def step(self, params: Array, state: Array, inputs: Array) -> StepFactors:
-        """Advance one step. params (B, q, n), state (B, k, n), inputs (B, m)."""
+        """Advance one step. params (B, q, n), state (B, k + c, n), inputs (B, m)."""
         ...
 
     def read_out(self, state: Array) -> tuple[Array, Array]:
@@ -83,10 +104,40 @@ class Cell(Protocol):
         ...
 
 
+@runtime_checkable
+class LayeredCell(Cell, Protocol):
+    """A stack of L layers of n / L units each; the layer above sees the layer below at the same step."""
+
+    n_layers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a rule costs one row at one step, beside the cell's own step.
+
+    Attributes:
+        time: multiply-adds of `advance` and of one `gradient`, to the leading order.
+        memory: numbers kept, as many as `init_memory` has.
+        grows: the memory grows with every step, so that the rule is for sequences that end.
+    """
+
+    time: float
+    memory: int
+    grows: bool = False
+
+
 class LearningRule(Protocol):
-    """Carries what the gradient needs from step to step; exact says whether it is the true gradient."""
+    """Carries what the gradient needs from step to step.
+
+    Attributes:
+        exact: for the cell that it was made for, this is the true gradient under frozen parameters.
+        unbiased: the mean over the rule's own random draws is the true gradient; exact rules are.
+        cost: time and memory of a step.
+    """
 
     exact: bool
+    unbiased: bool
+    cost: Cost
 
     def init_memory(self) -> Fields:
         """Return the memory of a new model."""
@@ -102,6 +153,24 @@ class LearningRule(Protocol):
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence (or of what stands for it), shape (B,)."""
+        ...
+
+
+@runtime_checkable
+class CreditedRule(Protocol):
+    """A rule that learns from the credits themselves: it is shown each step's, after the gradient."""
+
+    def take_credit(self, memory: State, credit: Array) -> None:
+        """Take the credit dL_t/dh_t of this step, (B, k, n), zeros where no loss was due, in place."""
+        ...
+
+
+@runtime_checkable
+class WindowedRule(CreditedRule, Protocol):
+    """A rule whose gradient is ready at the end of a window only, for all credits taken in it."""
+
+    def collect(self, memory: State) -> tuple[Array, BoolArray]:
+        """Return the gradient (B, q, n) of the windows that are full, and which are, (B,); empty those."""
         ...
 
 
@@ -126,110 +195,87 @@ class Optimizer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What an expert may see when it forecasts: this event and what was kept of the past.
+Blocks = tuple[Array, ...]
+"""Parameters or derivatives in groups of parameters of one unit: one array (..., groups, size) a layer."""
 
-    Everything is scale-free: values are divided by the model's running scale of increments, so that
-    an expert forecasts a change in units of `scale`, and a forecast of 0 is the last value.
+
+class JacobianOptimizer(Protocol):
+    """Learns from the outputs' derivatives and the error apart, which a gradient has as a product only."""
+
+    def init_state(self, shapes: tuple[tuple[int, int], ...]) -> Fields:
+        """Return the state for parameters in blocks of these shapes (groups, size)."""
+        ...
+
+    def update(
+        self, state: State, jacobian: Blocks, error: Array, noise: Array, active: BoolArray
+    ) -> tuple[Blocks, BoolArray]:
+        """Return what to add to the parameters, (B, groups, size) a block, and the rows that it moves, (B,).
+
+        Args:
+            state: in place.
+            jacobian: d mean / d theta for o outputs, blocks of (B, o, groups, size).
+            error: target - mean, (B, o).
+            noise: relative variance of the target about its mean, (B, o): 1 for a squared loss.
+            active: rows that have a label; the others keep their state, and their update is zero.
+        """
+        ...
+
+
+class Readout(Protocol):
+    """What stands above the recurrent layer: from the cell's read-out to outputs, with its derivatives."""
+
+    n_features: int
+    n_outputs: int
+    shapes: tuple[tuple[int, int], ...]
+
+    def init_params(self, rng: np.random.Generator) -> tuple[Array, ...]:
+        """Return the parameters of a new model in blocks (groups, size)."""
+        ...
+
+    def forward(self, params: Blocks, features: Array) -> tuple[Array, Blocks, Array]:
+        """Return outputs and derivatives from params, blocks of (B, groups, size), and features (B, F).
+
+        Returns:
+            outputs (B, o); d outputs / d params, blocks of (B, o, groups, size); d outputs / d features,
+            (B, o, F).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Innovation:
+    """A loss as a filter sees it: a mean that the outputs give, and how the target lies about it.
 
     Attributes:
-        level: the target's value at this event, raw units, (B,).
-        scale: the running scale of one-step increments, raw units, positive, (B,).
-        increment: (value - previous value) / scale, winsorised, (B,); 0 at a series' first event.
-        deviation: (value - running mean) / scale, winsorised, (B,).
-        seasonal_level: what stood one season before the forecast's time, relative to this event's
-            value, scaled, (B, H); while no season is known, the running mean instead.
-        seasonal_change: how the series went on one season and one week of seasons ago, scaled and
-            winsorised, (B, H, 2).
-        features: exogenous features, standardised and winsorised, (B, F).
-        slot: where in the rings of `models.labels` this event's forecasts are kept, (B, H).
+        error: target - mean, (B, o), bounded where the loss is robust.
+        slope: d mean / d outputs, (B, o, o).
+        noise: relative variance of the target about the mean, (B, o).
     """
 
-    level: Array
-    scale: Array
-    increment: Array
-    deviation: Array
-    seasonal_level: Array
-    seasonal_change: Array
-    features: Array
-    slot: IntArray
+    error: Array
+    slope: Array
+    noise: Array
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Labels that arrived with this event, one column per horizon.
+class Loss(Protocol):
+    """What a prediction costs, as a function of the readout's outputs; targets are (B, t)."""
 
-    Attributes:
-        valid: whether horizon j's label is due and there was a scale when the forecast was made, (B, H).
-        slot: the ring position at which what that forecast's gradient needs was kept, (B, H).
-        target: the change that came, (y_{t+h} - y_t) / scale_t, in the scale of the row at which the
-            forecast was made, (B, H); 0 where not valid.
-        residual: target - this expert's forecast, winsorised, (B, H); 0 where not valid.
-    """
-
-    valid: BoolArray
-    slot: IntArray
-    target: Array
-    residual: Array
-
-
-class Expert(Protocol):
-    """A forecaster. `learn` sees only labels that have arrived; `forecast` sees no label at all."""
-
-    def init_state(self) -> Fields:
-        """Return the state of a new model."""
+    def n_outputs(self, n_targets: int) -> int:
+        """Return how many outputs a target of t numbers needs."""
         ...
 
-    def learn(self, state: State, due: Due) -> None:
-        """Learn from the labels that are due, in place."""
+    def predict(self, outputs: Array) -> Array:
+        """Return what is published for these outputs: means, quantiles or probabilities, (B, o)."""
         ...
 
-    def forecast(self, state: State, observation: Observation) -> Array:
-        """Advance by one event and forecast the scaled change for every horizon, (B, H)."""
+    def value(self, outputs: Array, target: Array) -> Array:
+        """Return the loss, (B,)."""
         ...
 
-
-@runtime_checkable
-class RecurrentExpert(Protocol):
-    """What an expert offers beside the above if it has a recurrent state: one that has these two is asked."""
-
-    def reset_memory(self, state: State) -> None:
-        """Start the recurrent state anew after a gap, in place; keep what was learned."""
+    def gradient(self, outputs: Array, target: Array) -> Array:
+        """Return d loss / d outputs, (B, o)."""
         ...
 
-    def figures(self, state: State, labelled: BoolArray) -> dict[str, Any]:
-        """Return the gradient figures of `models.forecaster.StepResult`, (B,) each, of this event."""
-        ...
-
-
-class Mixture(Protocol):
-    """Makes one forecast of the experts', by weights that it learns."""
-
-    def init_state(self) -> Fields:
-        """Return the weights of a new model."""
-        ...
-
-    def combine(self, state: State, forecasts: Array) -> tuple[Array, Array]:
-        """Return the mixed forecast (B, H) and the weights (B, H, E) of forecasts (B, H, E)."""
-        ...
-
-    def learn(self, state: State, *, forecasts: Array, target: Array, valid: BoolArray) -> None:
-        """Learn from the labels that are due, (B, H), in place."""
-        ...
-
-
-class DriftDetector(Protocol):
-    """Watches a stream of values for a change in its mean."""
-
-    def init_state(self) -> Fields:
-        """Return the state of a new detector."""
-        ...
-
-    def update(self, state: State, value: Array, valid: BoolArray) -> BoolArray:
-        """Take one value a row, in place, where valid; return where a change is signalled, (B,)."""
-        ...
-
-    def statistic(self, state: State) -> Array:
-        """Return the detector's statistic in units of its threshold, (B,); 1 is the threshold."""
+    def innovation(self, outputs: Array, target: Array) -> Innovation:
+        """Return error, slope and noise for a `JacobianOptimizer`."""
         ...

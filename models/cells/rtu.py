@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, final
+from typing import Final, final
 
 import numpy as np
 
 from models.cells.activations import SATURATED_SLOPE, tanh_slope
-from models.protocols import Array, BoolArray, StepFactors
+from models.protocols import Array, BoolArray, Recurrence, StepFactors
 
 RADIUS_MIN: Final = 0.5
 """Smallest |lambda| of a new cell: a memory of a few steps. Shorter ones the lagged inputs give."""
@@ -65,7 +65,7 @@ class Rtu:
         (True, (1, 2, 2, 4))
     """
 
-    recurrence: Literal["dense", "diagonal"] = "diagonal"
+    recurrence: Recurrence = "diagonal"
 
     def __init__(self, *, n_inputs: int, n_units: int) -> None:
         """Set the sizes."""

@@ -7,7 +7,7 @@ from typing import Final, Literal, final
 import numpy as np
 
 from models.cells.activations import SATURATED_SLOPE, sigmoid, sigmoid_slope, tanh_slope
-from models.protocols import Array, BoolArray, StepFactors
+from models.protocols import Array, BoolArray, Recurrence, StepFactors
 
 RECURRENT_GAIN: Final = 0.9
 """Spectral radius of a new cell's state Jacobian at the activation's centre: a memory of some tens of
@@ -45,7 +45,7 @@ class Vanilla:
         0.900
     """
 
-    recurrence: Literal["dense", "diagonal"] = "dense"
+    recurrence: Recurrence = "dense"
 
     def __init__(
         self, *, n_inputs: int, n_units: int, activation: Literal["tanh", "sigmoid"] = "tanh"
@@ -102,6 +102,8 @@ class Vanilla:
             state=hidden[:, None],
             transition=np.ascontiguousarray(slope[:, :, None] * recurrent),
             immediate=(gate_inputs[:, :, None] * slope[:, None, :])[:, None],
+            presynaptic=gate_inputs,
+            sensitivity=slope[:, None, None, :],
         )
 
     def read_out(self, state: Array) -> tuple[Array, Array]:

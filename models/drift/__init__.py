@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from models.drift.page_hinkley import PageHinkley
-from models.protocols import DriftDetector
+from models.forecast_protocols import DriftDetector
 
 DETECTORS: dict[str, Callable[[], DriftDetector]] = {
     "page_hinkley": PageHinkley,

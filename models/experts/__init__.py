@@ -8,7 +8,7 @@ from models.experts.last_value import LastValue
 from models.experts.linear import Linear
 from models.experts.recurrent import Recurrent
 from models.experts.seasonal import SeasonalNaive
-from models.protocols import Expert
+from models.forecast_protocols import Expert
 from models.specification import Specification
 
 EXPERTS: dict[str, Callable[[Specification], Expert]] = {

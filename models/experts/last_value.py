@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.protocols import Array, Due, Fields, Observation, State
+from models.forecast_protocols import Due, Observation
+from models.protocols import Array, Fields, State
 from models.specification import Specification
 
 

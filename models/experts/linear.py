@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.forecast_protocols import Due, Observation
 from models.optimizers.rls import PRIOR_VARIANCE, rls_update
-from models.protocols import Array, Due, Fields, Observation, State
+from models.protocols import Array, Fields, State
 from models.specification import Specification
 
 BESIDE = 4

@@ -15,9 +15,10 @@ import numpy as np
 
 from models.cells import CELLS
 from models.experts.linear import BESIDE, linear_inputs
+from models.forecast_protocols import Due, Observation
 from models.optimizers import Adam, chain, clip_by_global_norm, finite_guard
 from models.optimizers.rls import PRIOR_VARIANCE, rls_update
-from models.protocols import Array, BoolArray, Due, Fields, Observation, State
+from models.protocols import Array, BoolArray, Fields, State
 from models.rules import exact_rule_for
 from models.specification import Specification
 from models.stability import frobenius_norm, saturated_ratio, spectral_radius

@@ -5,7 +5,8 @@ While no season is known it forecasts the running mean.
 
 from __future__ import annotations
 
-from models.protocols import Array, Due, Fields, Observation, State
+from models.forecast_protocols import Due, Observation
+from models.protocols import Array, Fields, State
 from models.specification import Specification
 
 

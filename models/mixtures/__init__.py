@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from models.forecast_protocols import Mixture
 from models.mixtures.exponential import ExponentialWeights
 from models.mixtures.polynomial import PolynomialWeights
-from models.protocols import Mixture
 
 MIXTURES: dict[str, Callable[[int, int], Mixture]] = {
     "polynomial": PolynomialWeights,

@@ -6,8 +6,8 @@ from typing import final
 
 import numpy as np
 
-from models.protocols import Array, Cell, Fields, State, StepFactors
-from models.rules.rtrl_trace import credit_through_units
+from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
+from models.rules.rtrl_trace import credit_through_units, refuse_layered
 from models.stability import frobenius_norm
 
 
@@ -29,11 +29,16 @@ class Immediate:
         (False, (1, 4, 2))
     """
 
-    exact: bool = False
-
     def __init__(self, cell: Cell) -> None:
-        """Take the sizes of the cell."""
+        """Take the sizes of the cell.
+
+        Raises:
+            ValueError: the cell is layered.
+        """
+        refuse_layered(cell, "immediate")
         self._shape = (cell.n_parts, cell.n_params_per_unit, cell.n_units)
+        self.exact = self.unbiased = False
+        self.cost = Cost(time=float(np.prod(self._shape)), memory=int(np.prod(self._shape)))
 
     def init_memory(self) -> Fields:
         """Return the memory of a new model: zeros, (k, q, n)."""

@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from models.protocols import Array, Cell, Fields, State, StepFactors
+from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
 from models.stability import frobenius_norm
 
 
@@ -41,8 +41,6 @@ class RtrlStep:
         (1, 1, 4, 2)
     """
 
-    exact: bool = True
-
     def __init__(self, cell: Cell) -> None:
         """Take the sizes of the cell.
 
@@ -54,6 +52,10 @@ class RtrlStep:
         self._n_parts = cell.n_parts
         self._n_units = cell.n_units
         self._n_params_per_unit = cell.n_params_per_unit
+        n_states = self._n_parts * self._n_units
+        n_params = self._n_params_per_unit * self._n_units
+        self.exact = self.unbiased = True
+        self.cost = Cost(time=float(n_states * n_states * n_params), memory=n_states * n_params)
 
     def init_memory(self) -> Fields:
         """Return the memory of a new model: an influence of zeros, (k * n, q, n)."""

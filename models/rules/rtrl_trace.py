@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from models.protocols import Array, Cell, Fields, State, StepFactors
+from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
 from models.stability import frobenius_norm
 
 
@@ -40,8 +40,6 @@ class RtrlTrace:
         (1, 1, 4, 2)
     """
 
-    exact: bool = True
-
     def __init__(self, cell: Cell) -> None:
         """Take the sizes of the cell.
 
@@ -51,6 +49,9 @@ class RtrlTrace:
         if cell.recurrence != "diagonal":
             raise ValueError(f"rtrl_trace needs a diagonal cell, not a {cell.recurrence} one: use rtrl_step")
         self._shape = (cell.n_parts, cell.n_params_per_unit, cell.n_units)
+        n_traces = int(np.prod(self._shape))
+        self.exact = self.unbiased = True
+        self.cost = Cost(time=float((cell.n_parts + 1) * n_traces), memory=n_traces)
 
     def init_memory(self) -> Fields:
         """Return the memory of a new model: a trace of zeros, (k, q, n)."""
@@ -71,6 +72,12 @@ class RtrlTrace:
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence, which is that of the trace, (B,)."""
         return frobenius_norm(memory["trace"])
+
+
+def refuse_layered(cell: Cell, rule_name: str) -> None:
+    """Raise a ValueError for a layered cell, whose upward Jacobian the rule would leave out."""
+    if cell.recurrence == "layered":
+        raise ValueError(f"{rule_name} does not carry credit from layer to layer: use rtrl_layers")
 
 
 def credit_through_units(per_unit: Array, credit: Array) -> Array:

@@ -80,7 +80,7 @@ def advance(run: Run, rule: LearningRule, memory: State, state: Array, at: int) 
 
 
 def online_gradient(run: Run, rule: LearningRule) -> Array:
-    """Return the gradient of `oracles.total_loss`, (q, n), carried forward by the rule over the run."""
+    """Return the gradient of `tests.oracles.gradients.total_loss`, (q, n), carried forward by the rule over the run."""
     memory = one_row(rule.init_memory())
     state = run.state[None]
     gradient = np.zeros_like(run.params)
@@ -93,5 +93,11 @@ def online_gradient(run: Run, rule: LearningRule) -> Array:
 
 
 def relative_error(measured: Array, expected: Array) -> float:
-    """Return the largest difference over the largest expected magnitude."""
-    return float(np.abs(measured - expected).max() / np.abs(expected).max())
+    """Return the largest difference over the largest expected magnitude; what must be zero, as it is."""
+    largest = np.abs(expected).max()
+    return float(np.abs(measured - expected).max() / (largest if largest > 0.0 else 1.0))
+
+
+def dynamic(cell: Cell, state: Array) -> Array:
+    """Return the parts of a state on which parameters act, without the context rows, (B, k, n)."""
+    return state[:, : cell.n_parts]

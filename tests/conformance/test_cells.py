@@ -1,6 +1,6 @@
 """Goal: a cell computes its equations, and its factors are their derivatives.
 
-Method: every cell of CELLS is compared with the equations written once more in tests/oracles.py, with
+Method: every cell of CELLS is compared with the equations written once more in tests/oracles, with
 central differences, and with what the protocol says of shapes.
 """
 
@@ -13,7 +13,8 @@ from models.cells import CELLS
 from models.cells.rtu import Rtu
 from models.protocols import Array, Cell
 from tests.conformance.cases import CELL_NAMES, make_run
-from tests.oracles import cell_oracle, central_differences, naive_step_jacobians
+from tests.oracles.cells import cell_oracle
+from tests.oracles.gradients import central_differences, naive_step_jacobians
 
 for_every_cell = pytest.mark.parametrize("cell_name", CELL_NAMES)
 

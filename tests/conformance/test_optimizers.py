@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from models.optimizers import OPTIMIZERS, Chain, chain, clip_by_global_norm, finite_guard
 from models.protocols import Array, Optimizer, State
 from tests.conformance.cases import one_row
-from tests.oracles import optimizer_oracle
+from tests.oracles.optimizers import optimizer_oracle
 
 SHAPE = (3, 2)
 NORM_MAX = 1.0

@@ -6,7 +6,8 @@ import pytest
 
 from models.cells import CELLS
 from models.optimizers import OPTIMIZERS
-from tests.oracles import CELL_ORACLES, OPTIMIZER_ORACLES, cell_oracle, optimizer_oracle
+from tests.oracles.cells import CELL_ORACLES, cell_oracle
+from tests.oracles.optimizers import OPTIMIZER_ORACLES, optimizer_oracle
 
 
 def test_a_cell_without_equations_is_told_where_they_belong() -> None:

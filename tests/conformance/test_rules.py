@@ -27,9 +27,9 @@ from tests.conformance.cases import (
     online_gradient,
     relative_error,
 )
-from tests.oracles import (
+from tests.oracles.cells import cell_oracle
+from tests.oracles.gradients import (
     bptt_gradient,
-    cell_oracle,
     central_differences,
     credit_of,
     naive_advance,

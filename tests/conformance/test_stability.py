@@ -19,7 +19,8 @@ from models.stability import (
     spectral_radius_bound,
 )
 from tests.conformance.cases import CELL_NAMES, advance, make_run, one_row
-from tests.oracles import cell_oracle, naive_rtrl, naive_step_jacobians
+from tests.oracles.cells import cell_oracle
+from tests.oracles.gradients import naive_rtrl, naive_step_jacobians
 
 
 def block_diagonal(blocks: Array) -> Array:

@@ -16,7 +16,8 @@ import pytest
 
 from models.bank import Bank, NonFiniteError
 from models.experts import EXPERTS
-from models.protocols import Array, Due, Fields, Observation, State
+from models.forecast_protocols import Due, Observation
+from models.protocols import Array, Fields, State
 from tests.models.streams import SMALL, Stream, make_stream, row_bytes, state_bytes, step
 
 SPECIFICATION = replace(

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from models.drift import DETECTORS
+from models.forecast_protocols import DriftDetector
 from models.forecaster import DRIFT_VALUE_MAX
-from models.protocols import Array, BoolArray, DriftDetector, State
+from models.protocols import Array, BoolArray, State
 from tests.models.streams import rows_of
 
 for_every_detector = pytest.mark.parametrize("name", DETECTORS)

@@ -13,7 +13,7 @@ import pytest
 
 from models.bank import Bank
 from models.experts import EXPERTS
-from models.protocols import Due, Observation
+from models.forecast_protocols import Due, Observation
 from models.snapshot import dump, load
 from models.specification import Specification
 from tests.models.streams import SMALL, Stream, make_stream, rows_of, run, run_new, side_by_side, step

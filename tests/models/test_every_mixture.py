@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from models.forecast_protocols import Mixture
 from models.mixtures import MIXTURES
-from models.protocols import Array, BoolArray, Mixture, State
+from models.protocols import Array, BoolArray, State
 from tests.models.streams import rows_of
 
 for_every_mixture = pytest.mark.parametrize("name", MIXTURES)

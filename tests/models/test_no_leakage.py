@@ -16,7 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from models.experts import EXPERTS
-from models.protocols import Array, BoolArray, Due, Fields, IntArray, Observation, State
+from models.forecast_protocols import Due, Observation
+from models.protocols import Array, BoolArray, Fields, IntArray, State
 from models.specification import Specification
 from tests.models.streams import (
     RESULT_NAMES,

@@ -14,10 +14,11 @@ import pytest
 from models.bank import Bank
 from models.cells import CELLS
 from models.experts.recurrent import INFLUENCE_CEILING, SKIP_CLIPS, Recurrent
-from models.protocols import Array, Due, Observation, State
+from models.forecast_protocols import Due, Observation
+from models.protocols import Array, State
 from models.specification import Specification
 from tests.models.streams import SMALL, rows_of, run, side_by_side, step
-from tests.oracles import central_differences
+from tests.oracles.gradients import central_differences
 
 HORIZONS = (1, 3)
 SPECIFICATION = replace(SMALL, horizons=HORIZONS, features=("f",), experts=("recurrent",), units=3, lags=2)

@@ -1,0 +1,120 @@
+"""The forecaster's protocols: what an expert, a mixture and a drift detector must offer.
+
+The conventions, and the letters for shapes, are those of `models.protocols`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from models.protocols import Array, BoolArray, Fields, IntArray, State
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an expert may see when it forecasts: this event and what was kept of the past.
+
+    Everything is scale-free: values are divided by the model's running scale of increments, so that
+    an expert forecasts a change in units of `scale`, and a forecast of 0 is the last value.
+
+    Attributes:
+        level: the target's value at this event, raw units, (B,).
+        scale: the running scale of one-step increments, raw units, positive, (B,).
+        increment: (value - previous value) / scale, winsorised, (B,); 0 at a series' first event.
+        deviation: (value - running mean) / scale, winsorised, (B,).
+        seasonal_level: what stood one season before the forecast's time, relative to this event's
+            value, scaled, (B, H); while no season is known, the running mean instead.
+        seasonal_change: how the series went on one season and one week of seasons ago, scaled and
+            winsorised, (B, H, 2).
+        features: exogenous features, standardised and winsorised, (B, F).
+        slot: where in the rings of `models.labels` this event's forecasts are kept, (B, H).
+    """
+
+    level: Array
+    scale: Array
+    increment: Array
+    deviation: Array
+    seasonal_level: Array
+    seasonal_change: Array
+    features: Array
+    slot: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Labels that arrived with this event, one column per horizon.
+
+    Attributes:
+        valid: whether horizon j's label is due and there was a scale when the forecast was made, (B, H).
+        slot: the ring position at which what that forecast's gradient needs was kept, (B, H).
+        target: the change that came, (y_{t+h} - y_t) / scale_t, in the scale of the row at which the
+            forecast was made, (B, H); 0 where not valid.
+        residual: target - this expert's forecast, winsorised, (B, H); 0 where not valid.
+    """
+
+    valid: BoolArray
+    slot: IntArray
+    target: Array
+    residual: Array
+
+
+class Expert(Protocol):
+    """A forecaster. `learn` sees only labels that have arrived; `forecast` sees no label at all."""
+
+    def init_state(self) -> Fields:
+        """Return the state of a new model."""
+        ...
+
+    def learn(self, state: State, due: Due) -> None:
+        """Learn from the labels that are due, in place."""
+        ...
+
+    def forecast(self, state: State, observation: Observation) -> Array:
+        """Advance by one event and forecast the scaled change for every horizon, (B, H)."""
+        ...
+
+
+@runtime_checkable
+class RecurrentExpert(Protocol):
+    """What an expert offers beside the above if it has a recurrent state: one that has these two is asked."""
+
+    def reset_memory(self, state: State) -> None:
+        """Start the recurrent state anew after a gap, in place; keep what was learned."""
+        ...
+
+    def figures(self, state: State, labelled: BoolArray) -> dict[str, Any]:
+        """Return the gradient figures of `models.forecaster.StepResult`, (B,) each, of this event."""
+        ...
+
+
+class Mixture(Protocol):
+    """Makes one forecast of the experts', by weights that it learns."""
+
+    def init_state(self) -> Fields:
+        """Return the weights of a new model."""
+        ...
+
+    def combine(self, state: State, forecasts: Array) -> tuple[Array, Array]:
+        """Return the mixed forecast (B, H) and the weights (B, H, E) of forecasts (B, H, E)."""
+        ...
+
+    def learn(self, state: State, *, forecasts: Array, target: Array, valid: BoolArray) -> None:
+        """Learn from the labels that are due, (B, H), in place."""
+        ...
+
+
+class DriftDetector(Protocol):
+    """Watches a stream of values for a change in its mean."""
+
+    def init_state(self) -> Fields:
+        """Return the state of a new detector."""
+        ...
+
+    def update(self, state: State, value: Array, valid: BoolArray) -> BoolArray:
+        """Take one value a row, in place, where valid; return where a change is signalled, (B,)."""
+        ...
+
+    def statistic(self, state: State) -> Array:
+        """Return the detector's statistic in units of its threshold, (B,); 1 is the threshold."""
+        ...

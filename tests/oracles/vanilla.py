@@ -1,0 +1,19 @@
+"""The simple recurrent network's equations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import autograd.numpy as anp
+
+from tests.oracles.equations import StepFunction
+
+
+def vanilla_step(activation: Callable[[Any], Any]) -> StepFunction:
+    def step(params: Any, state: Any, inputs: Any) -> Any:
+        n, m = state.shape[1], len(inputs)
+        summed = anp.dot(params[:n].T, state[0]) + anp.dot(params[n : n + m].T, inputs) + params[n + m]
+        return anp.reshape(activation(summed), (1, n))
+
+    return step
