@@ -264,6 +264,10 @@ class Loss(Protocol):
         """Return how many outputs a target of t numbers needs."""
         ...
 
+    def valid(self, target: Array) -> BoolArray:
+        """Say which targets can be learned from, (B, t) -> (B,): finite, and of the loss's kind."""
+        ...
+
     def predict(self, outputs: Array) -> Array:
         """Return what is published for these outputs: means, quantiles or probabilities, (B, o)."""
         ...

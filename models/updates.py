@@ -1,0 +1,221 @@
+"""How a learner's parameters move at a step: down the gradient, or as a filter of the outputs' derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import numpy as np
+
+from models.protocols import (
+    Array,
+    Blocks,
+    BoolArray,
+    CreditedRule,
+    Fields,
+    JacobianOptimizer,
+    LearningRule,
+    Loss,
+    Optimizer,
+    State,
+    WindowedRule,
+)
+
+Shapes = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A step whose prediction is made and whose target is known.
+
+    Attributes:
+        outputs: of the readout, (B, o).
+        target: (B, t).
+        active: rows in which a loss is taken, (B,).
+        of_params: d outputs / d readout parameters, blocks of (B, o, groups, size).
+        of_state: d outputs / d state of the cell, (B, o, k, n).
+    """
+
+    outputs: Array
+    target: Array
+    active: BoolArray
+    of_params: Blocks
+    of_state: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to add: to the cell's parameters, (B, q, n), and to the readout's blocks, (B, groups, size).
+
+    Attributes:
+        cell: of the cell's parameters.
+        readout: of the readout's.
+        gradient_norm: of the cell's gradient, or derivatives, before any clipping, (B,); 0 where none.
+        moved: rows whose cell parameters move, (B,).
+    """
+
+    cell: Array
+    readout: Blocks
+    gradient_norm: Array
+    moved: BoolArray
+
+
+class Update(Protocol):
+    """Turns a scored step into a change of the parameters."""
+
+    def check(self, rule: LearningRule) -> None:
+        """Raise a ValueError if it cannot work with this rule."""
+        ...
+
+    def init_state(self, cell_shape: tuple[int, int], shapes: Shapes) -> Fields:
+        """Return the state for a cell's parameters (q, n) and a readout's blocks."""
+        ...
+
+    def change(self, state: State, rule: LearningRule, memory: State, loss: Loss, step: Scored) -> Change:
+        """Return the change; state and the rule's memory in place."""
+        ...
+
+
+@final
+class Descent:
+    """Down the gradient of the loss, by any `Optimizer`.
+
+        dL/dw = dL/do do/dw,   dL/dtheta = rule(dL/do do/dh)                (1)
+
+    The cell and the readout have an optimizer state each, since a rule may give the cell's gradient at
+    the end of a window only; a clip by norm bounds each of the two.
+
+    Args:
+        optimizer: or a chain that ends with one.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        """Take the optimizer."""
+        self._optimizer = optimizer
+
+    def check(self, rule: LearningRule) -> None:
+        """Accept every rule."""
+
+    def init_state(self, cell_shape: tuple[int, int], shapes: Shapes) -> Fields:
+        """Return the optimizer's state for the cell and for the readout, flattened."""
+        size = sum(groups * size for groups, size in shapes)
+        return _prefixed("cell", self._optimizer.init_state(cell_shape)) | _prefixed(
+            "readout", self._optimizer.init_state((size,))
+        )
+
+    def change(self, state: State, rule: LearningRule, memory: State, loss: Loss, step: Scored) -> Change:
+        """Return eq. (1) as the optimizer turns it into a change."""
+        of_outputs = np.where(step.active[:, None], loss.gradient(step.outputs, step.target), 0.0)
+        credit = weighted(of_outputs, step.of_state)
+        active = step.active
+        if isinstance(rule, WindowedRule):
+            rule.take_credit(memory, credit)
+            gradient, active = rule.collect(memory)
+        else:
+            gradient = rule.gradient(memory, credit[:, None])[:, 0]
+            if isinstance(rule, CreditedRule):
+                rule.take_credit(memory, credit)
+        cell, moved = self._update(state, "cell", gradient, active)
+        flat = np.concatenate(
+            [weighted(of_outputs, block).reshape(len(credit), -1) for block in step.of_params], 1
+        )
+        readout, _ = self._update(state, "readout", flat, step.active)
+        blocks, start = [], 0
+        for block in step.of_params:
+            size = block.shape[2] * block.shape[3]
+            blocks.append(readout[:, start : start + size].reshape(len(credit), *block.shape[2:]))
+            start += size
+        return Change(cell, tuple(blocks), _norm(gradient, active), moved)
+
+    def _update(self, state: State, name: str, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+        moments = part(state, name)
+        update = self._optimizer.update(moments, gradient, active)
+        state.update(_prefixed(name, moments))
+        return update
+
+
+@final
+class Filter:
+    """By a `JacobianOptimizer`, which sees the derivatives of the mean and the error apart.
+
+        H = dmean/do [do/dw, rule(do/dh)],  e = target - mean               (1)
+
+    All parameters are learned together; the rule's gradient is taken once for each output.
+
+    Args:
+        optimizer: an extended Kalman filter, for one.
+    """
+
+    def __init__(self, optimizer: JacobianOptimizer) -> None:
+        """Take the optimizer."""
+        self._optimizer = optimizer
+
+    def check(self, rule: LearningRule) -> None:
+        """Refuse a rule whose gradient is ready at the end of a window only."""
+        if isinstance(rule, WindowedRule):
+            raise ValueError(  # noqa: TRY004  it is a setting that does not fit
+                "a filter needs each step's derivatives: use the sliding window, not the disjoint"
+            )
+
+    def init_state(self, cell_shape: tuple[int, int], shapes: Shapes) -> Fields:
+        """Return the optimizer's state; a unit's parameters are a group."""
+        n_params, n_units = cell_shape
+        return self._optimizer.init_state(((n_units, n_params), *shapes))
+
+    def change(self, state: State, rule: LearningRule, memory: State, loss: Loss, step: Scored) -> Change:
+        """Return what the optimizer makes of eq. (1)."""
+        innovation = loss.innovation(step.outputs, step.target)
+        of_cell = rule.gradient(memory, step.of_state).swapaxes(2, 3)
+        jacobian = tuple(_chained(innovation.slope, block) for block in (of_cell, *step.of_params))
+        if isinstance(rule, CreditedRule):
+            of_outputs = np.where(step.active[:, None], loss.gradient(step.outputs, step.target), 0.0)
+            rule.take_credit(memory, weighted(of_outputs, step.of_state))
+        updates, moved = self._optimizer.update(
+            state, jacobian, innovation.error, innovation.noise, step.active
+        )
+        return Change(updates[0].swapaxes(1, 2), updates[1:], _norm(jacobian[0], step.active), moved)
+
+
+def weighted(weights: Array, values: Array) -> Array:
+    """Return sum over o of weights (B, o) times values (B, o, ...), term by term in this order.
+
+    Example:
+        >>> import numpy as np
+        >>> weighted(np.array([[1.0, 10.0]]), np.array([[[1.0, 2.0], [3.0, 4.0]]])).tolist()
+        [[31.0, 42.0]]
+    """
+    shape = (-1, *[1] * (values.ndim - 2))
+    total: Array = weights[:, 0].reshape(shape) * values[:, 0]
+    for at in range(1, values.shape[1]):
+        total = total + weights[:, at].reshape(shape) * values[:, at]
+    return total
+
+
+def part(state: State, prefix: str) -> State:
+    """Return the fields "<prefix>.<name>" under their names alone.
+
+    Example:
+        >>> part({"a.x": 1, "b.x": 2}, "b")
+        {'x': 2}
+    """
+    start = prefix + "."
+    return {name[len(start) :]: value for name, value in state.items() if name.startswith(start)}
+
+
+def _prefixed(prefix: str, fields: Fields) -> Fields:
+    return {f"{prefix}.{name}": value for name, value in fields.items()}
+
+
+def _chained(slope: Array, block: Array) -> Array:
+    """Return slope (B, o, o) times a block (B, o, groups, size)."""
+    flat = np.matmul(slope, block.reshape(*block.shape[:2], -1))
+    chained: Array = flat.reshape(block.shape)
+    return chained
+
+
+def _norm(values: Array, active: BoolArray) -> Array:
+    """Return each row's norm, 0 where not active; infinite where the squares overflow."""
+    rows = values.reshape(len(values), -1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norm: Array = np.where(active, np.sqrt((rows * rows).sum(axis=1)), 0.0)
+    return norm
