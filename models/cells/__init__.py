@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from models.cells.lru import Lru
 from models.cells.rtu import Rtu
+from models.cells.rtu_nonlinear import RtuNonlinear
 from models.cells.vanilla import Vanilla
 from models.protocols import Cell
 
 CELLS: dict[str, Callable[..., Cell]] = {
     "rtu": Rtu,
+    "rtu_nonlinear": RtuNonlinear,
+    "lru": Lru,
     "vanilla": Vanilla,
     "vanilla_sigmoid": partial(Vanilla, activation="sigmoid"),
 }

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import final
 
 import numpy as np
 
 from models.cells.activations import SATURATED_SLOPE, tanh_slope
+from models.cells.complex_units import drive_of, modes_of, ring
 from models.protocols import Array, BoolArray, Recurrence, StepFactors
-
-RADIUS_MIN: Final = 0.5
-"""Smallest |lambda| of a new cell: a memory of a few steps. Shorter ones the lagged inputs give."""
-RADIUS_MAX: Final = 0.99
-"""Largest |lambda| of a new cell: a memory of about 100 steps. Longer ones must be learned."""
-DECAY_MIN: Final = 1e-6
-"""Smallest decay rate. |lambda| <= exp(-1e-6) < 1 for every value of the parameters, so no state can
-grow without bound, and gamma >= 1.4e-3, so that its derivative never divides by zero."""
-LOG_MAX: Final = 6.0
-"""The logarithms are held below this. exp(-exp(6)) is about 1e-175, where a unit has forgotten its
-past whatever the rate is, and no finite parameter makes the exponential overflow."""
 
 
 @final
@@ -80,16 +70,11 @@ class Rtu:
     def init_params(self, rng: np.random.Generator) -> Array:
         """Return new parameters, shape (q, n).
 
-        |lambda|^2 is spread evenly over [RADIUS_MIN^2, RADIUS_MAX^2], which is uniform in the ring's
-        area, and the phase over (0, pi]. Both are stratified, one draw in each of n equal strata,
-        since n independent draws leave gaps when units are few.
+        Eigenvalues in a ring, see `complex_units.ring`; input weights Gaussian with variance 1/(2m) a part.
         """
         n, m = self.n_units, self.n_inputs
-        radius_squared = RADIUS_MIN**2 + (RADIUS_MAX**2 - RADIUS_MIN**2) * _stratified(rng, n)
-        phase = np.pi * (1.0 - _stratified(rng, n))
         params = np.empty((self.n_params_per_unit, n))
-        params[0] = np.log(-0.5 * np.log(radius_squared) - DECAY_MIN)
-        params[1] = np.log(phase)
+        params[0], params[1] = ring(rng, n)
         params[2:] = rng.normal(scale=np.sqrt(0.5 / m), size=(2 * m, n))
         return params
 
@@ -106,35 +91,20 @@ class Rtu:
             inputs: (B, m).
         """
         batch, m = inputs.shape
-        log_rate, log_phase = params[:, 0], params[:, 1]
-        rate = np.exp(np.minimum(log_rate, LOG_MAX))
-        phase = np.exp(np.minimum(log_phase, LOG_MAX))
-        radius = np.exp(-(DECAY_MIN + rate))
-        gamma = np.sqrt(-np.expm1(-2.0 * (DECAY_MIN + rate)))  # Eq. (2), without cancellation near 1.
-        lambda_re, lambda_im = radius * np.cos(phase), radius * np.sin(phase)
-
-        weights = params[:, 2:].reshape(batch, 2, m, self.n_units)
-        drive = np.matmul(inputs[:, None, None, :], weights)[:, :, 0, :]  # u of eq. (3), (B, 2, n).
-        kept_re = lambda_re * state[:, 0] - lambda_im * state[:, 1]
-        kept_im = lambda_im * state[:, 0] + lambda_re * state[:, 1]
+        modes = modes_of(params[:, 0], params[:, 1])
+        drive = drive_of(params[:, 2:], inputs)  # u of eq. (3), (B, 2, n).
+        kept_re, kept_im = modes.turned(state)
         kept = np.stack((kept_re, kept_im), axis=1)
-
-        transition = np.empty((batch, 2, 2, self.n_units))
-        transition[:, 0, 0] = transition[:, 1, 1] = lambda_re
-        transition[:, 0, 1] = -lambda_im
-        transition[:, 1, 0] = lambda_im
-
-        rate_slope = np.where(log_rate < LOG_MAX, rate, 0.0)
-        phase_slope = np.where(log_phase < LOG_MAX, phase, 0.0)
-        gamma_slope = rate_slope * radius * radius / gamma
-        scaled_inputs = gamma[:, None, :] * inputs[:, :, None]
+        scaled_inputs = modes.gamma[:, None, :] * inputs[:, :, None]
         immediate = np.zeros((batch, 2, self.n_params_per_unit, self.n_units))
-        immediate[:, :, 0] = gamma_slope[:, None] * drive - rate_slope[:, None] * kept
-        immediate[:, 0, 1] = -phase_slope * kept_im
-        immediate[:, 1, 1] = phase_slope * kept_re
+        immediate[:, :, 0] = modes.gamma_slope[:, None] * drive - modes.rate_slope[:, None] * kept
+        immediate[:, 0, 1] = -modes.phase_slope * kept_im
+        immediate[:, 1, 1] = modes.phase_slope * kept_re
         immediate[:, 0, 2 : 2 + m] = scaled_inputs
         immediate[:, 1, 2 + m :] = scaled_inputs
-        return StepFactors(state=kept + gamma[:, None] * drive, transition=transition, immediate=immediate)
+        return StepFactors(
+            state=kept + modes.gamma[:, None] * drive, transition=modes.transition(), immediate=immediate
+        )
 
     def read_out(self, state: Array) -> tuple[Array, Array]:
         """Return eq. (5), (B, 2, n), and its Jacobian to the state, (B, 2, 2, n)."""
@@ -149,8 +119,3 @@ class Rtu:
         """Say which units have a read-out part that passes hardly any credit, (B, n)."""
         slope = tanh_slope(np.tanh(state))
         return np.minimum(slope[:, 0], slope[:, 1]) < SATURATED_SLOPE
-
-
-def _stratified(rng: np.random.Generator, count: int) -> Array:
-    """Return `count` draws from [0, 1), one in each of `count` equal strata, in random order."""
-    return (rng.permutation(count) + rng.random(count)) / count

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import autograd.numpy as anp
 
-from tests.oracles.diagonal import rtu_step
+from tests.oracles.diagonal import lru_step, rtu_nonlinear_step, rtu_step
 from tests.oracles.equations import CellOracle, logistic, same
 from tests.oracles.vanilla import vanilla_step
 
 CELL_ORACLES: dict[str, CellOracle] = {
     "rtu": CellOracle(step=rtu_step, read_out=anp.tanh),
+    "rtu_nonlinear": CellOracle(step=rtu_nonlinear_step, read_out=same),
+    "lru": CellOracle(step=lru_step, read_out=same),
     "vanilla": CellOracle(step=vanilla_step(anp.tanh), read_out=same),
     "vanilla_sigmoid": CellOracle(step=vanilla_step(logistic), read_out=same),
 }
