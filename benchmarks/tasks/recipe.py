@@ -20,9 +20,6 @@ from models.updates import Descent, Filter, Update
 CLIP_NORM = 1.0
 """Of gradient steps in all tasks: of the order of a typical gradient, so that only the rare one is cut."""
 
-FILTER: dict[str, Any] = {"prior_variance": 0.1, "process_noise": 1e-7}
-"""The extended Kalman filter's setting in all tasks."""
-
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

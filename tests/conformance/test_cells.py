@@ -140,23 +140,29 @@ def test_new_parameters_depend_on_the_seed_alone(cell_name: str) -> None:
 def test_a_new_cell_is_stable_and_not_saturated(cell_name: str, n_units: int) -> None:
     run = make_run(cell_name, n_units=n_units, steps=200)
     state, saturated = run.state[None], 0.0
+    # A gate may let a step's radius pass 1; what counts is that a small change dies away over many steps.
+    tangent = np.random.default_rng(2).normal(size=run.cell.n_parts * n_units)
+    start = np.linalg.norm(tangent)
     for x in run.inputs:
         factors = run.cell.step(run.params[None], state, x[None])
         state = factors.state
         saturated += run.cell.saturated(state).mean() / len(run.inputs)
-        radius = np.abs(np.linalg.eigvals(full_transition(run.cell, factors.transition[0]))).max()
-        assert radius < 1.0
+        tangent = full_transition(run.cell, factors.transition[0]) @ tangent
+    assert np.linalg.norm(tangent) < 0.3 * start
     assert np.abs(state).max() < 10.0
     assert saturated < 0.1
 
 
 @for_every_cell
-def test_a_unit_is_called_saturated_where_its_inputs_are_huge(cell_name: str) -> None:
-    run = make_run(cell_name)
-    state = run.state[None]
+def test_every_unit_is_called_saturated_after_some_huge_inputs(cell_name: str) -> None:
+    # In several directions, since a gate that is shut keeps its unit as it was.
+    run, rows = make_run(cell_name), 40
+    directions = np.random.default_rng(1).normal(size=(rows, run.cell.n_inputs))
+    params = np.repeat(run.params[None], rows, axis=0)
+    state = np.repeat(run.state[None], rows, axis=0)
     for _ in range(50):
-        state = run.cell.step(run.params[None], state, np.full((1, run.cell.n_inputs), 1e3)).state
-    assert run.cell.saturated(state).all()
+        state = run.cell.step(params, state, 1e3 * directions).state
+    assert run.cell.saturated(state).any(axis=0).all()
 
 
 @for_every_cell

@@ -6,11 +6,16 @@ import autograd.numpy as anp
 
 from tests.oracles.diagonal import lru_step, rtu_nonlinear_step, rtu_step
 from tests.oracles.equations import CellOracle, logistic, same
+from tests.oracles.gated import elstm_step, gru_step, lstm_read, lstm_step, mingru_step
 from tests.oracles.vanilla import vanilla_step
 
 CELL_ORACLES: dict[str, CellOracle] = {
     "rtu": CellOracle(step=rtu_step, read_out=anp.tanh),
     "rtu_nonlinear": CellOracle(step=rtu_nonlinear_step, read_out=same),
+    "elstm": CellOracle(step=elstm_step, read_out=same),
+    "mingru": CellOracle(step=mingru_step, read_out=anp.tanh),
+    "gru": CellOracle(step=gru_step, read_out=same),
+    "lstm": CellOracle(step=lstm_step, read_out=lstm_read),
     "lru": CellOracle(step=lru_step, read_out=same),
     "vanilla": CellOracle(step=vanilla_step(anp.tanh), read_out=same),
     "vanilla_sigmoid": CellOracle(step=vanilla_step(logistic), read_out=same),
