@@ -34,8 +34,8 @@ State = dict[str, npt.NDArray[Any]]
 """A component's state for a micro-batch, by field name; arrays of shape (B, ...)."""
 
 
-Recurrence = Literal["dense", "diagonal", "layered"]
-"""Dense: every unit sees every unit's past. Diagonal: its own alone. Layered: diagonal in each layer, and
+Recurrence = Literal["none", "dense", "diagonal", "layered"]
+"""None: no unit sees any unit's past; all else as for diagonal, with a transition of zeros. Dense: every unit sees every unit's past. Diagonal: its own alone. Layered: diagonal in each layer, and
 the layer above sees the layer below at the same step."""
 
 

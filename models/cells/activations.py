@@ -14,6 +14,10 @@ from models.protocols import Array
 
 SATURATED_SLOPE: Final = 0.02
 
+OVERDRIVEN: Final = 50.0
+"""A unit without a bound passes credit whatever its state is. But states are meant to be of order one, and one so
+far beyond that drowns all others in a linear readout: it counts as saturated."""
+
 
 def sigmoid(value: Array) -> Array:
     """Return 1 / (1 + exp(-value)), written with tanh, which cannot overflow."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import final
 
 import numpy as np
 
+from models.cells.activations import OVERDRIVEN
 from models.cells.complex_units import LOG_MAX, drive_of, modes_of, ring
 from models.protocols import Array, BoolArray, Recurrence, StepFactors
-
-OVERDRIVEN: Final = 50.0
-"""A linear unit passes credit whatever its state is. But gamma is there to keep states of order one, and one so
-far beyond it drowns all others in a linear readout: it counts as saturated."""
 
 
 @final

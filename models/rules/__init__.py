@@ -25,4 +25,4 @@ def exact_rule_for(cell: Cell) -> LearningRule:
         >>> type(exact_rule_for(CELLS["rtu"](n_inputs=1, n_units=2))).__name__
         'RtrlTrace'
     """
-    return RtrlTrace(cell) if cell.recurrence == "diagonal" else RtrlStep(cell)
+    return RtrlStep(cell) if cell.recurrence == "dense" else RtrlTrace(cell)

@@ -15,6 +15,8 @@ from models.stability import frobenius_norm
 class Immediate:
     """APPROXIMATE: RTRL cut after no step at all (d = 0), the baseline that memory must beat.
 
+    Exact for a cell without recurrence.
+
         M_t = I_t,  g[j, i] = sum_a credit[a, i] I_t[a, j, i]               (1)
 
     Memory: "immediate", (k, q, n). Cost: O(k q n) time and memory.
@@ -37,7 +39,7 @@ class Immediate:
         """
         refuse_layered(cell, "immediate")
         self._shape = (cell.n_parts, cell.n_params_per_unit, cell.n_units)
-        self.exact = self.unbiased = False
+        self.exact = self.unbiased = cell.recurrence == "none"
         self.cost = Cost(time=float(np.prod(self._shape)), memory=int(np.prod(self._shape)))
 
     def init_memory(self) -> Fields:

@@ -46,7 +46,7 @@ class RtrlTrace:
         Raises:
             ValueError: the cell is not diagonal; RtrlStep is the exact rule for it.
         """
-        if cell.recurrence != "diagonal":
+        if cell.recurrence not in ("diagonal", "none"):
             raise ValueError(f"rtrl_trace needs a diagonal cell, not a {cell.recurrence} one: use rtrl_step")
         self._shape = (cell.n_parts, cell.n_params_per_unit, cell.n_units)
         n_traces = int(np.prod(self._shape))

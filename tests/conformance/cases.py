@@ -98,6 +98,47 @@ def relative_error(measured: Array, expected: Array) -> float:
     return float(np.abs(measured - expected).max() / (largest if largest > 0.0 else 1.0))
 
 
+def of_parts(cell: Cell, matrix: Array, *, columns: bool = True) -> Array:
+    """Return the rows of a matrix that belong to the parts and not to the context, and so the columns."""
+    size = cell.n_parts * cell.n_units
+    return matrix[:size, :size] if columns else matrix[:size]
+
+
+def full_transition(cell: Cell, factors: StepFactors) -> Array:
+    """Return the first row's whole state Jacobian as a matrix, (S, S)."""
+    if cell.recurrence == "dense":
+        dense: Array = factors.transition[0]
+        return dense
+    k, n = cell.n_parts, cell.n_units
+    full = np.zeros((k, n, k, n))
+    for i in range(n):
+        full[:, i, :, i] = factors.transition[0, :, :, i]
+    return within_the_step(cell, factors) @ full.reshape(k * n, k * n)
+
+
+def full_immediate(cell: Cell, factors: StepFactors) -> Array:
+    """Return the first row's whole immediate Jacobian as a matrix, (S, q n)."""
+    k, n, q = cell.n_parts, cell.n_units, cell.n_params_per_unit
+    full = np.zeros((k, n, q, n))
+    for i in range(n):
+        full[:, i, :, i] = factors.immediate[0, :, :, i]
+    return within_the_step(cell, factors) @ full.reshape(k * n, q * n)
+
+
+def within_the_step(cell: Cell, factors: StepFactors) -> Array:
+    """Return (1 - K)^-1 for a layered cell, with K the upward Jacobian as a matrix; else 1."""
+    k, n = cell.n_parts, cell.n_units
+    upward = np.zeros((k, n, k, n))
+    if factors.upward is not None:
+        below = factors.upward.shape[1]
+        width = n // (below + 1)
+        for layer in range(below):
+            block = factors.upward[0, layer].reshape(k, width, k, width)
+            first, second = layer * width, (layer + 1) * width
+            upward[:, second : second + width, :, first:second] = block
+    return np.asarray(np.linalg.inv(np.eye(k * n) - upward.reshape(k * n, k * n)), dtype=np.float64)
+
+
 def dynamic(cell: Cell, state: Array) -> Array:
     """Return the parts of a state on which parameters act, without the context rows, (B, k, n)."""
     return state[:, : cell.n_parts]

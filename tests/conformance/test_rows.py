@@ -35,7 +35,7 @@ def results_of(
     k, q, n = cell.n_parts, cell.n_params_per_unit, cell.n_units
     rng = np.random.default_rng(5)
     params = np.stack([cell.init_params(np.random.default_rng(seed)) for seed in range(ROWS)])[rows]
-    state = rng.normal(size=(ROWS, k, n))[rows]
+    state = rng.normal(size=(ROWS, *cell.init_state().shape))[rows]
     inputs = rng.normal(size=(STEPS, ROWS, sizes[0]))[:, rows]
     credits_ = rng.normal(size=(STEPS, ROWS, CREDITS, k, n))[:, rows]
     active = rng.random(size=(STEPS, ROWS))[:, rows] < 0.7

@@ -18,7 +18,7 @@ from models.stability import (
     spectral_radius,
     spectral_radius_bound,
 )
-from tests.conformance.cases import CELL_NAMES, advance, make_run, one_row
+from tests.conformance.cases import CELL_NAMES, advance, make_run, of_parts, one_row
 from tests.oracles.cells import cell_oracle
 from tests.oracles.gradients import naive_rtrl, naive_step_jacobians
 
@@ -46,6 +46,7 @@ def test_spectral_radius_and_influence_norm_equal_those_of_the_explicit_matrices
         factors = advance(run, rule, memory, state, at)
         state = factors.state
         jacobian, _ = naive_step_jacobians(oracle, run.params, expected_state, run.inputs[at])
+        jacobian = of_parts(run.cell, jacobian)
         expected_state = next_state
         np.testing.assert_allclose(spectral_radius(factors.transition), [radius_of(jacobian)], rtol=1e-10)
         np.testing.assert_allclose(rule.memory_norm(memory), [np.linalg.norm(influence)], rtol=1e-12)

@@ -10,10 +10,10 @@ import autograd.numpy as anp
 from tests.oracles.equations import StepFunction
 
 
-def vanilla_step(activation: Callable[[Any], Any]) -> StepFunction:
+def vanilla_step(activation: Callable[[Any], Any], leak: float = 1.0) -> StepFunction:
     def step(params: Any, state: Any, inputs: Any) -> Any:
         n, m = state.shape[1], len(inputs)
         summed = anp.dot(params[:n].T, state[0]) + anp.dot(params[n : n + m].T, inputs) + params[n + m]
-        return anp.reshape(activation(summed), (1, n))
+        return (1.0 - leak) * state + leak * anp.reshape(activation(summed), (1, n))
 
     return step
