@@ -24,9 +24,20 @@ class Elstm:
 
     One part, k = 1; q = 2 (m + 2): W, w_v, b_v, F, w_f, b_f. The read-out is h.
 
+    A GRU without a reset gate whose recurrent matrices are diagonal. It can hold and forget by what it sees
+    and by what it is; being real it has no phase, so it cannot turn as a complex unit does.
+
+    A unit is saturated where |h| > 0.99. h is a mean of candidates, so they have been at their ends for as
+    long as the unit remembers. One that holds is not: its past passes as a whole.
+
+    Args:
+        n_inputs: m, at least 1.
+        n_units: n, at least 1.
+
     Cost: O(m n) time per step; the immediate Jacobian is (1, q, n).
 
-    Source: Irie, Gopalakrishnan & Schmidhuber (2024), eq. 8-11.
+    Source: Irie, Gopalakrishnan & Schmidhuber (2024), "Exploring the promise and limits of real-time
+    recurrent learning".
 
     Example:
         >>> import numpy as np

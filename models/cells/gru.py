@@ -18,15 +18,31 @@ class Gru:
         v = tanh(A' [x, 1] + r (C' [h_-, 1]))                               (2)
         h = (1 - u) v + u h_-                                               (3)
 
-    In the first form of the GRU r multiplies h_- before the product, so a parameter of r acts at once on
-    every unit. Behind the product, as most libraries have it, it acts on its own unit alone, which
-    is what makes exact RTRL n times cheaper; the two learn alike.
+    Where u is near 1 a unit holds its state, and credit passes through it undiminished. The form that is
+    mostly printed is C' (r h_-): there a parameter of r_j acts at once on every unit, and the immediate
+    Jacobian has n entries a parameter instead of one. Behind the product, as cuDNN and PyTorch have it,
+    a parameter acts at once on its own unit alone.
 
-    One part, k = 1; q = 3 (n + m + 1) + 1: W_r, W_u, then C without its bias, A with it, and C's bias.
+    One part, k = 1; q = 3 (n + m + 1) + 1: W_r, W_u, then C without its bias, A with it, and C's bias. The
+    read-out is h. With a the gates' sums and s = C' [h_-, 1]:
+
+        dh/da_v = (1 - u) (1 - v^2),  dh/da_u = (h_- - v) u (1 - u),  dh/da_r = dh/da_v s r (1 - r)    (4)
+        dh/dh_- = diag(u) + dh/da_v r C_h' + dh/da_u W_u,h' + dh/da_r W_r,h'      (5)
+
+    The immediate Jacobian is (4) times h_-, x and 1; for C, dh/da_v r times h_- and 1. `internal` is u.
+    There is no `presynaptic`: what C sees passes through r and what A sees does not, so the candidate is not
+    of rank one in [h_-, x, 1].
+
+    A unit is saturated where |h| > 0.99. h is a mean of candidates, so they have been at their ends for as
+    long as the unit remembers. One that holds is not: its past passes as a whole.
+
+    Args:
+        n_inputs: m, at least 1.
+        n_units: n, at least 1.
 
     Cost: O(3 n (n + m)) time per step; the immediate Jacobian is (1, q, n).
 
-    Source: Cho et al. (2014), eq. 5-8, with r placed as in its equation's second form (Chung et al. 2014).
+    Source: Cho et al. (2014), arXiv 1406.1078; its first version has r behind the product, its third before.
 
     Example:
         >>> import numpy as np
@@ -65,7 +81,7 @@ class Gru:
         return np.zeros((1, self.n_units))
 
     def step(self, params: Array, state: Array, inputs: Array) -> StepFactors:
-        """Advance one step by eq. (1) to (3) and return it with its derivatives."""
+        """Advance one step by eq. (1) to (3) and return it with the derivatives (4) and (5)."""
         batch, n = len(inputs), self.n_units
         before = state[:, 0]
         z = np.concatenate((before, inputs, np.ones((batch, 1))), axis=1)

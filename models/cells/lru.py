@@ -26,6 +26,13 @@ class Lru:
 
         dh/dnu = -exp(nu) s,  dh/dtheta = i w s,  dh/dg = exp(g) u,  dh/dB_re = exp(g) x      (4)
 
+    Nothing in it saturates. A unit is called so where it is beyond OVERDRIVEN: the gain starts where states
+    are of order one, and one so far from there drowns all others in a linear readout.
+
+    Args:
+        n_inputs: m, at least 1.
+        n_units: n, at least 1.
+
     Cost: O(m n) time per step; the immediate Jacobian is (2, q, n).
 
     Source: Orvieto et al. (2023), eq. 1-7; Zucchet et al. (2023) for its exact online gradient.

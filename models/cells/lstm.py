@@ -29,6 +29,16 @@ class Lstm:
         dc = f dc_- + c_- d_f W_f' dz + g d_i W_i' dz + i d_g W_g' dz       (4)
         dh = o tau dc + tanh(c_t) d_o W_o' dz                               (5)
 
+    `sensitivity` is what stands in (4) and (5) before W' dz, `presynaptic` is z, and `internal` the path
+    of c_- alone: f to c, o tau f to h. The read-out is h.
+
+    A unit is saturated where tanh(c) has hardly any slope, |c| > 2.65: it holds so much that neither what
+    is added nor what is forgotten shows. Gates at an end do not count: to be open or shut is their work.
+
+    Args:
+        n_inputs: m, at least 1.
+        n_units: n, at least 1.
+
     Cost: O(4 n p) time per step; the immediate Jacobian is (2, q, n).
 
     Source: Hochreiter & Schmidhuber (1997); Gers, Schmidhuber & Cummins (2000) for the forget gate.

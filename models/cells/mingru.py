@@ -23,9 +23,18 @@ class MinGru:
         dh/dh_- = 1 - z,  dh/dZ = (v - h_-) z (1 - z) x,  dh/dV = z x       (4)
 
     Neither gate nor candidate sees h_-, so what is kept cannot depend on what was kept: counting or parity
-    is beyond it. The candidate is not squashed, therefore the read-out is.
+    is beyond it. The candidate is not squashed, so h has no bound; therefore the read-out is: one outlier
+    would otherwise move an online readout as far as it likes, and a linear readout could tell no more
+    than sums of past inputs while the gate does not move.
 
     One part, k = 1; q = 2 (m + 1): Z, b_z, V, b_v.
+
+    A unit is saturated where the read-out has hardly any slope, |h| > 2.65. One that holds (z near 0) is not:
+    its past passes as a whole.
+
+    Args:
+        n_inputs: m, at least 1.
+        n_units: n, at least 1.
 
     Cost: O(m n) time per step; the immediate Jacobian is (1, q, n).
 

@@ -25,6 +25,10 @@ class RtuNonlinear:
 
     Parts (Re h, Im h), k = 2; q = 2 + 2 m parameters: nu, theta, B_re, B_im.
 
+    Args:
+        n_inputs: m, at least 1.
+        n_units: n, at least 1.
+
     Cost: O(m n) time per step; the immediate Jacobian is (2, q, n).
 
     Source: Elelimy et al. (2024), nonlinear RTU.
