@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from models.cells.columnar import Columnar
+from models.cells.constructive import Constructive
 from models.cells.delay_line import DelayLine
 from models.cells.elstm import Elstm
 from models.cells.gru import Gru
@@ -15,7 +16,7 @@ from models.cells.mingru import MinGru
 from models.cells.narx import Narx
 from models.cells.rtu import Rtu
 from models.cells.rtu_nonlinear import RtuNonlinear
-from models.cells.vanilla import LEAK, Vanilla
+from models.cells.vanilla import LEAK, Vanilla, sparse_vanilla
 from models.protocols import Cell
 
 CELLS: dict[str, Callable[..., Cell]] = {
@@ -29,11 +30,13 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "elstm": Elstm,
     "mingru": MinGru,
     "columnar": Columnar,
+    "constructive": Constructive,
     "gru": Gru,
     "lstm": Lstm,
     "vanilla": Vanilla,
     "vanilla_sigmoid": partial(Vanilla, activation="sigmoid"),
     "vanilla_relu": partial(Vanilla, activation="relu"),
+    "vanilla_sparse": sparse_vanilla,
     "vanilla_leaky": partial(Vanilla, leak=LEAK),
 }
 """Factories by name; each takes the keywords n_inputs and n_units."""

@@ -13,9 +13,13 @@ GATES: Final = 4
 """Input, forget and output gate, and the value written: the order of their weights."""
 MEMORY_STEPS_MAX: Final = 100.0
 """Longest memory of a new column, in steps: as long as a new Rtu's. Longer ones must be learned."""
-RECURRENT_SCALE: Final = 0.5
-"""Standard deviation of a new column's weights on its own h: with |h| < 1, half of what inputs of order
-one have. Without any, the state Jacobian's radius is the forget gate's value, below 1; this adds little."""
+GATE_SCALE: Final = 0.5
+"""What a new column's gates hear of the inputs, of what the value written hears. A gate that follows the same
+input as the value lets one sign in rather than the other: at full weight and few inputs, long memories fill
+up and a tenth of new columns is saturated; at half, 1 to 5 in a hundred."""
+RECURRENT_SCALE: Final = 0.25
+"""Standard deviation of a new column's weights on its own h. Without any, the state Jacobian's radius is the
+forget gate's value, below 1; so it is .99 on average, and passes 1 in single steps."""
 
 
 @final
@@ -75,12 +79,13 @@ class Columnar:
     def init_params(self, rng: np.random.Generator) -> Array:
         """Return new parameters, shape (q, n).
 
-        Weights on the inputs are Gaussian with variance 1/m, those on h with RECURRENT_SCALE^2; the
-        biases are those of `new_biases`.
+        Weights on the inputs are Gaussian with variance 1/m, the gates' with GATE_SCALE^2 / m, those on
+        h with RECURRENT_SCALE^2; the biases are those of `new_biases`.
         """
         n, m = self.n_units, self.n_inputs
         weights = np.empty((GATES, m + 2, n))
         weights[:, :m] = rng.normal(scale=np.sqrt(1.0 / m), size=(GATES, m, n))
+        weights[:3, :m] *= GATE_SCALE
         weights[:, m] = rng.normal(scale=RECURRENT_SCALE, size=(GATES, n))
         weights[:, m + 1] = new_biases(rng, n)
         return weights.reshape(self.n_params_per_unit, n)

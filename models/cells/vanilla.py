@@ -38,6 +38,8 @@ class Vanilla:
         n_units: n, at least 1.
         activation: f.
         leak: a, in (0, 1]; 1 is the plain cell. The path 1 - a passes by no weight.
+        connections: [c, i], whether unit c leads to unit i, (n, n); by default every unit to every one.
+            A weight without a connection stays zero, and has no derivative.
 
     Cost: O(n (n + m)) time per step; the immediate Jacobian is (1, q, n).
 
@@ -63,6 +65,7 @@ class Vanilla:
         n_units: int,
         activation: Literal["tanh", "sigmoid", "relu"] = "tanh",
         leak: float = 1.0,
+        connections: BoolArray | None = None,
     ) -> None:
         """Set the sizes and the activation."""
         if n_inputs < 1 or n_units < 1:
@@ -79,6 +82,11 @@ class Vanilla:
         self._activation = activation
         self._slope_max = SLOPE_MAX[activation]
         self._leak = leak
+        if connections is not None:
+            if connections.shape != (n_units, n_units):
+                raise ValueError(f"connections: ({n_units}, {n_units}) is needed, not {connections.shape}")
+            self.connections = connections
+        self._mask = None if connections is None else connections.astype(np.float64)
 
     def init_params(self, rng: np.random.Generator) -> Array:
         """Return new parameters, shape (q, n).
@@ -93,6 +101,8 @@ class Vanilla:
         orthogonal *= np.sign(np.diag(upper))
         params = np.zeros((self.n_params_per_unit, n))
         params[:n] = orthogonal * (RECURRENT_GAIN / self._slope_max)
+        if self._mask is not None:
+            params[:n] *= self._mask
         params[n : n + m] = rng.normal(scale=np.sqrt(1.0 / m), size=(m, n))
         if self._activation == "sigmoid":
             params[-1] = -0.5 * params[:n].sum(axis=0)
@@ -112,6 +122,9 @@ class Vanilla:
             state: (B, 1, n).
             inputs: (B, m).
         """
+        if self._mask is not None:
+            params = params.copy()
+            params[:, : self.n_units] *= self._mask
         gate_inputs = np.concatenate((state[:, 0], inputs, np.ones((inputs.shape[0], 1))), axis=1)
         summed = np.matmul(gate_inputs[:, None, :], params)[:, 0]
         active = self._activate(summed)
@@ -123,11 +136,16 @@ class Vanilla:
             hidden = (1.0 - self._leak) * state[:, 0] + self._leak * active
             units = np.arange(self.n_units)
             transition[:, units, units] += 1.0 - self._leak
+        immediate = gate_inputs[:, :, None] * slope[:, None, :]
+        internal = np.full((len(inputs), 1, 1, self.n_units), 1.0 - self._leak)
+        if self._mask is not None:  # then no longer of rank one
+            immediate[:, : self.n_units] *= self._mask
+            return StepFactors(hidden[:, None], transition, immediate[:, None], internal)
         return StepFactors(
             state=hidden[:, None],
             transition=transition,
-            immediate=(gate_inputs[:, :, None] * slope[:, None, :])[:, None],
-            internal=np.full((len(inputs), 1, 1, self.n_units), 1.0 - self._leak),
+            immediate=immediate[:, None],
+            internal=internal,
             presynaptic=gate_inputs,
             sensitivity=slope[:, None, None, :],
         )
@@ -154,3 +172,17 @@ class Vanilla:
         if self._activation == "tanh":
             return tanh_slope(active)
         return sigmoid_slope(active) if self._activation == "sigmoid" else (active > 0.0).astype(np.float64)
+
+
+def sparse_vanilla(*, n_inputs: int, n_units: int) -> Vanilla:
+    """Return a tanh cell in which each unit hears itself and the two before it in a ring.
+
+    So few connections that SnAp-2 leaves something out from six units on, and that all reach all in time.
+
+    Example:
+        >>> sparse_vanilla(n_inputs=1, n_units=6).connections.sum(axis=0).tolist()
+        [3, 3, 3, 3, 3, 3]
+    """
+    unit = np.arange(n_units)
+    behind = (unit[None, :] - unit[:, None]) % max(n_units, 1)
+    return Vanilla(n_inputs=n_inputs, n_units=n_units, connections=behind <= 2)

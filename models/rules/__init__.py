@@ -5,16 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from models.protocols import Cell, LearningRule
+from models.rules.bptt import Bptt, BpttDisjoint, BpttSliding
+from models.rules.dni import Dni
+from models.rules.eligibility import Eprop, Rflo
 from models.rules.immediate import Immediate
+from models.rules.kernl import Kernl
+from models.rules.kf_rtrl import KfRtrl, OptimalKronecker
+from models.rules.r_kf import RKf
 from models.rules.rtrl_step import RtrlStep
 from models.rules.rtrl_trace import RtrlTrace
+from models.rules.sketched_rtrl import SketchedRtrl
+from models.rules.snap import Snap, Snap1
+from models.rules.uoro import Uoro
 
-RULES: dict[str, Callable[[Cell], LearningRule]] = {
+RULES: dict[str, Callable[..., LearningRule]] = {
     "rtrl_trace": RtrlTrace,
     "rtrl_step": RtrlStep,
+    "bptt": Bptt,
+    "bptt_sliding": BpttSliding,
+    "bptt_disjoint": BpttDisjoint,
+    "snap_1": Snap1,
+    "snap_2": Snap,
     "immediate": Immediate,
+    "rflo": Rflo,
+    "eprop": Eprop,
+    "kernl": Kernl,
+    "dni": Dni,
+    "uoro": Uoro,
+    "kf_rtrl": KfRtrl,
+    "r_kf": RKf,
+    "optimal_kronecker": OptimalKronecker,
+    "sketched_rtrl": SketchedRtrl,
 }
-"""Rules by name; each takes a cell, and refuses one that it cannot follow with a ValueError."""
+"""Rules by name; each takes a cell, and refuses one that it cannot follow with a ValueError. All else that a
+rule may be told (window, rank, order, seed) has a default."""
 
 
 def exact_rule_for(cell: Cell) -> LearningRule:

@@ -11,7 +11,7 @@ from models.protocols import Array, Cell, Fields, LearningRule, State, StepFacto
 from models.rules import RULES
 
 CELL_NAMES = tuple(CELLS)
-SIZES = {"n_inputs": 3, "n_units": 4}
+SIZES = {"n_inputs": 3, "n_units": 6}
 
 
 def follows(rule_name: str, cell_name: str) -> bool:
@@ -34,6 +34,9 @@ def is_exact(pair: tuple[str, str]) -> bool:
 
 EXACT_PAIRS = tuple(pair for pair in PAIRS if is_exact(pair))
 APPROXIMATE_PAIRS = tuple(pair for pair in PAIRS if not is_exact(pair))
+UNBIASED_PAIRS = tuple(
+    (cell, rule) for cell, rule in APPROXIMATE_PAIRS if RULES[rule](CELLS[cell](**SIZES)).unbiased
+)
 
 
 @dataclass(frozen=True, slots=True)

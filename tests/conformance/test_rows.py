@@ -19,11 +19,11 @@ from models.rules import RULES
 from models.stability import frobenius_norm, saturated_ratio, spectral_radius
 from tests.conformance.cases import PAIRS
 
-ROWS = 11
+ROWS = 7
 STEPS = 3
 CREDITS = 2
 # The sizes go through the different code paths of a BLAS, and beyond the exact spectral radius.
-SIZES = ((1, 1), (3, 4), (7, 5), (50, 16), (2, 40))
+SIZES = ((3, 4), (7, 5), (2, 24))
 
 
 def results_of(
@@ -87,7 +87,7 @@ whole_batches: dict[tuple[tuple[str, str], str, tuple[int, int]], list[State]] =
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-@hypothesis_settings(max_examples=12)
+@hypothesis_settings(max_examples=3)
 @given(
     rows=st.lists(st.sampled_from(ALL_ROWS), min_size=1, max_size=ROWS, unique=True),
     optimizer_name=st.sampled_from(sorted(OPTIMIZERS)),
@@ -105,8 +105,8 @@ def test_a_batchs_composition_changes_no_bit(
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_every_row_alone_gives_the_bits_that_it_gives_among_others(pair: tuple[str, str]) -> None:
-    whole = results_of(pair, "adam", (50, 16), ALL_ROWS)
+    whole = results_of(pair, "adam", (30, 9), ALL_ROWS)
     for row in ALL_ROWS:
-        for part, expected in zip(results_of(pair, "adam", (50, 16), [row]), whole, strict=True):
+        for part, expected in zip(results_of(pair, "adam", (30, 9), [row]), whole, strict=True):
             for name, values in part.items():
                 assert values[0].tobytes() == expected[name][row].tobytes(), name

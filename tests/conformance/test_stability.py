@@ -38,7 +38,7 @@ def radius_of(matrix: Array) -> float:
 
 @pytest.mark.parametrize("cell_name", CELL_NAMES)
 def test_spectral_radius_and_influence_norm_equal_those_of_the_explicit_matrices(cell_name: str) -> None:
-    run = make_run(cell_name, steps=10)
+    run = make_run(cell_name, steps=10, n_units=4)
     oracle, rule = cell_oracle(cell_name), exact_rule_for(run.cell)
     memory, state, expected_state = one_row(rule.init_memory()), run.state[None], run.state
     naive = naive_rtrl(oracle, run.params, run.state, run.inputs)

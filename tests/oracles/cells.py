@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import autograd.numpy as anp
 
-from tests.oracles.columnar import columnar_step
+from tests.oracles.columnar import columnar_step, constructive_step
 from tests.oracles.delay import delay_line_step, first_parts, narx_step
 from tests.oracles.diagonal import lru_step, rtu_nonlinear_step, rtu_step
 from tests.oracles.equations import CellOracle, logistic, same
 from tests.oracles.gated import elstm_step, gru_step, lstm_read, lstm_step, mingru_step
-from tests.oracles.vanilla import vanilla_step
+from tests.oracles.vanilla import sparse_vanilla_step, vanilla_step
 
 CELL_ORACLES: dict[str, CellOracle] = {
     "feedforward": CellOracle(step=delay_line_step(1, 1), read_out=first_parts(1)),
@@ -21,12 +21,14 @@ CELL_ORACLES: dict[str, CellOracle] = {
     "elstm": CellOracle(step=elstm_step, read_out=same),
     "mingru": CellOracle(step=mingru_step, read_out=anp.tanh),
     "columnar": CellOracle(step=columnar_step, read_out=lstm_read),
+    "constructive": CellOracle(step=constructive_step(None, 2500), read_out=lambda state: state[1:2]),
     "gru": CellOracle(step=gru_step, read_out=same),
     "lstm": CellOracle(step=lstm_step, read_out=lstm_read),
     "lru": CellOracle(step=lru_step, read_out=same),
     "vanilla": CellOracle(step=vanilla_step(anp.tanh), read_out=same),
     "vanilla_sigmoid": CellOracle(step=vanilla_step(logistic), read_out=same),
     "vanilla_relu": CellOracle(step=vanilla_step(lambda a: anp.maximum(a, 0.0)), read_out=same),
+    "vanilla_sparse": CellOracle(step=sparse_vanilla_step, read_out=same),
     "vanilla_leaky": CellOracle(step=vanilla_step(anp.tanh, leak=0.3), read_out=same),
 }
 

@@ -1,0 +1,121 @@
+"""SnAp: the influence matrix kept only where a parameter reaches within few steps."""
+
+from __future__ import annotations
+
+from typing import Protocol, final, runtime_checkable
+
+import numpy as np
+
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
+from models.rules.products import advance_traces, own_blocks
+from models.rules.rtrl_step import RtrlStep
+from models.rules.rtrl_trace import credit_through_units, refuse_layered
+from models.stability import frobenius_norm
+
+
+@runtime_checkable
+class SparseCell(Cell, Protocol):
+    """A dense cell of which some recurrent weights do not exist: connections[c, i], from unit c to unit i."""
+
+    connections: BoolArray
+
+
+@final
+class Snap1:
+    """APPROXIMATE: each parameter's influence on its own unit, and no further (SnAp-1).
+
+        E_t[a, j, i] = sum_c J_t[(a, i), (c, i)] E_{t-1}[c, j, i] + I_t[a, j, i]      (1)
+
+    Exact where J is diagonal: no parameter reaches another unit. On a dense cell it leaves out every path
+    that goes through another unit, however strong.
+
+    Memory: "trace", (k, q, n). Cost: O(k^2 q n) time, O(k q n) memory.
+
+    Source: Menick et al. (2021), section 3.
+
+    Example:
+        >>> from models.cells import CELLS
+        >>> Snap1(CELLS["rtu"](n_inputs=1, n_units=2)).exact
+        True
+        >>> Snap1(CELLS["vanilla"](n_inputs=1, n_units=2)).exact
+        False
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        """Take the sizes of the cell."""
+        refuse_layered(cell, "snap_1")
+        self._shape = (cell.n_parts, cell.n_params_per_unit, cell.n_units)
+        self.exact = self.unbiased = cell.recurrence != "dense"
+        size = int(np.prod(self._shape))
+        self.cost = Cost(time=float((cell.n_parts + 1) * size), memory=size)
+
+    def init_memory(self) -> Fields:
+        """Return the memory of a new model: a trace of zeros, (k, q, n)."""
+        return {"trace": np.zeros(self._shape)}
+
+    def advance(self, memory: State, factors: StepFactors) -> None:
+        """Take one step of the cell into the trace by eq. (1), in place."""
+        blocks = own_blocks(factors.transition, self._shape[0])
+        memory["trace"][...] = advance_traces(memory["trace"], blocks, factors.immediate)
+
+    def gradient(self, memory: State, credit: Array) -> Array:
+        """Return credit times the trace, unit by unit: (B, C, k, n) -> (B, C, q, n)."""
+        return credit_through_units(memory["trace"], credit)
+
+    def memory_norm(self, memory: State) -> Array:
+        """Return the Frobenius norm of the trace, (B,)."""
+        return frobenius_norm(memory["trace"])
+
+
+@final
+class Snap:
+    """APPROXIMATE: the influence on units that a parameter's unit reaches within order - 1 steps (SnAp-k).
+
+        M_t = mask (J_t M_{t-1} + I_t),  mask[s, i] = 1 where i reaches s in at most order - 1 steps    (1)
+
+    Exact once the mask is full. A fully connected cell is full at order 2, so it takes a sparse one.
+
+    Memory: "influence", (S, q, n), zero where masked. Cost: O(S^2 q n) time and O(S q n) memory as it is
+    written here, on arrays that hold the zeros too; what the source saves, the share of zeros in the mask,
+    would need a sparse kernel.
+
+    Args:
+        cell: a sparse one.
+        order: k of SnAp-k. 2 is the least that sees another unit.
+
+    Source: Menick et al. (2021), section 3.
+    """
+
+    def __init__(self, cell: Cell, *, order: int = 2) -> None:
+        """Find out how far each unit reaches.
+
+        Raises:
+            ValueError: the cell has every connection, or none; or an order under 2, which is Snap1.
+        """
+        if not isinstance(cell, SparseCell):
+            raise ValueError("snap needs a cell of sparse recurrence: use rtrl_step, or snap_1")  # noqa: TRY004
+        if order < 2:
+            raise ValueError(f"order: at least 2 is needed, not {order}: use snap_1")
+        self._exact = RtrlStep(cell)
+        linked = np.eye(cell.n_units, dtype=np.bool_) | cell.connections
+        reach = np.linalg.matrix_power(linked.astype(np.int64), order - 1) > 0  # [from, to]
+        self._mask = np.tile(reach.T[:, None, :], (cell.n_parts, 1, 1)).astype(np.float64)
+        self.exact = self.unbiased = bool(reach.all())
+        self.cost = self._exact.cost
+
+    def init_memory(self) -> Fields:
+        """Return the memory of a new model: an influence of zeros, (k * n, q, n)."""
+        return self._exact.init_memory()
+
+    def advance(self, memory: State, factors: StepFactors) -> None:
+        """Take one step of the cell into the influence by eq. (1), in place."""
+        self._exact.advance(memory, factors)
+        memory["influence"] *= self._mask
+
+    def gradient(self, memory: State, credit: Array) -> Array:
+        """Return credit times the influence for C credits at once: (B, C, k, n) -> (B, C, q, n)."""
+        return self._exact.gradient(memory, credit)
+
+    def memory_norm(self, memory: State) -> Array:
+        """Return the Frobenius norm of the influence, (B,)."""
+        return self._exact.memory_norm(memory)
