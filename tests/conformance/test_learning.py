@@ -23,7 +23,7 @@ TARGET_VARIANCE = 0.25  # of inputs that are a half up or down at random
 APART = 0.2  # how far the pupil's parameters are from the teacher's at first
 APART_BY_CELL = {"vanilla_relu": 0.1}  # nearer, for a teacher without a bound that does not diverge
 # Other step sizes than Adam's, whose updates do not depend on the gradient's size.
-LEARNING_RATES = {"sgd": 0.1}
+LEARNING_RATES = {"sgd": 0.1, "momentum": 0.01}
 # Every optimizer is tried on one cell of each kind, and every cell and rule with Adam.
 OPTIMIZER_PAIRS = [("rtu", "rtrl_trace"), ("vanilla", "rtrl_step")]
 
@@ -99,7 +99,7 @@ def test_what_came_two_steps_before_is_learned_with_every_optimizer(
     pair: tuple[str, str], optimizer_name: str
 ) -> None:
     losses, before, after = losses_and_params(pair, guarded(optimizer_name), recall=True)
-    assert losses[:200].mean() > 0.3 * TARGET_VARIANCE
+    assert losses[:60].mean() > 0.3 * TARGET_VARIANCE
     assert losses[-300:].mean() < 0.2 * TARGET_VARIANCE
     assert np.abs(after - before).max() > 0.1
 

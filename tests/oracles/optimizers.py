@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
+
+
+class ScalarOptimizer(Protocol):
+    """An optimizer of one number."""
+
+    def update(self, gradient: float) -> float: ...
 
 
 class ScalarAdam:
@@ -33,13 +40,53 @@ class ScalarSgd:
         return -self.learning_rate * gradient
 
 
-OPTIMIZER_ORACLES: dict[str, Callable[[float], ScalarAdam | ScalarSgd]] = {
+class ScalarMomentum:
+    """The heavy ball for one number."""
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = learning_rate
+        self.velocity = 0.0
+
+    def update(self, gradient: float) -> float:
+        self.velocity = 0.9 * self.velocity + gradient
+        return -self.learning_rate * self.velocity
+
+
+class ScalarRmsProp:
+    """RMSprop for one number."""
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = learning_rate
+        self.square = 0.0
+
+    def update(self, gradient: float) -> float:
+        self.square = 0.9 * self.square + 0.1 * gradient**2
+        return -self.learning_rate * gradient / (math.sqrt(self.square) + 1e-8)
+
+
+class ScalarAdamW:
+    """Adam with decoupled decay towards the start, for one number."""
+
+    def __init__(self, learning_rate: float) -> None:
+        self.adam = ScalarAdam(learning_rate)
+        self.position = 0.0
+
+    def update(self, gradient: float) -> float:
+        step = self.adam.update(gradient) - 0.01 * self.adam.learning_rate * self.position
+        self.position += step
+        return step
+
+
+OPTIMIZER_ORACLES: dict[str, Callable[[float], ScalarOptimizer]] = {
     "adam": ScalarAdam,
+    "adamw": ScalarAdamW,
+    "rmsprop": ScalarRmsProp,
+    "momentum": ScalarMomentum,
     "sgd": ScalarSgd,
 }
 
 
-def optimizer_oracle(name: str) -> Callable[[float], ScalarAdam | ScalarSgd]:
+def optimizer_oracle(name: str) -> Callable[[float], ScalarOptimizer]:
     """Return the scalar form of the optimizer that stands under this name in OPTIMIZERS."""
     if name not in OPTIMIZER_ORACLES:
         raise LookupError(
