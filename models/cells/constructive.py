@@ -140,8 +140,8 @@ class Constructive:
         """
         batch, m = inputs.shape
         n, steps_done = self.n_units, state[:, 2]
-        born = (steps_done >= self._birth).astype(np.float64)
-        learning = born * (steps_done < self._end)
+        born = steps_done >= self._birth
+        learning = (born & (steps_done < self._end)).astype(np.float64)
         seen = np.concatenate((inputs, state[:, 1], np.ones((batch, 1))), axis=1)
         weights = params.reshape(batch, GATES, m + n + 1, n) * self._mask
         summed = np.matmul(seen[:, None, None, :], weights)[:, :, 0]
@@ -154,7 +154,7 @@ class Constructive:
         immediate = by_gate[:, :, :, None] * (seen[:, :, None] * self._mask)[:, None, None]
         clock = np.minimum(steps_done + 1.0, self._last_birth)
         return StepFactors(
-            state=np.concatenate((advanced * born[:, None], clock[:, None]), axis=1),
+            state=np.concatenate((np.where(born[:, None], advanced, 0.0), clock[:, None]), axis=1),
             transition=transition,
             immediate=immediate.reshape(batch, 2, self.n_params_per_unit, n),
         )
