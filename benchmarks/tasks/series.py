@@ -75,7 +75,12 @@ def switching(seed: int, outliers: float = 0.0) -> Array:
     """
     rng = np.random.default_rng(seed)
     values, before, last = [], 0.0, 0.0
-    for frequency, radius, constant in ((0.25, 0.995, 0.0), (0.6, 0.98, 0.0), (1.1, 0.99, 0.5), (0.4, 0.97, 0.0)):
+    for frequency, radius, constant in (
+        (0.25, 0.995, 0.0),
+        (0.6, 0.98, 0.0),
+        (1.1, 0.99, 0.5),
+        (0.4, 0.97, 0.0),
+    ):
         for _ in range(2500):
             value = 2 * radius * np.cos(frequency) * last - radius**2 * before + 0.1 * rng.normal() + constant
             before, last = last, value
@@ -100,9 +105,7 @@ def stream(values: Array, rows: int) -> Iterator[Step]:
     for t in range(len(values) - 1):
         now = np.clip((values[t] - mean[t]) / scale[t], -INPUT_MAX, INPUT_MAX)
         then = np.clip((values[t + 1] - mean[t]) / scale[t], -TARGET_MAX, TARGET_MAX)
-        yield Step(
-            np.tile([now, 1.0], (rows, 1)), np.full((rows, 1), then), np.full(rows, t >= LEARN_FROM)
-        )
+        yield Step(np.tile([now, 1.0], (rows, 1)), np.full((rows, 1), then), np.full(rows, t >= LEARN_FROM))
 
 
 def errors(recipe: Recipe, values: Array, seeds: list[int]) -> Array:
