@@ -16,6 +16,7 @@ from models.cells.mingru import MinGru
 from models.cells.narx import Narx
 from models.cells.rtu import Rtu
 from models.cells.rtu_nonlinear import RtuNonlinear
+from models.cells.stack import Stack
 from models.cells.vanilla import LEAK, Vanilla, sparse_vanilla
 from models.protocols import Cell
 
@@ -31,6 +32,8 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "mingru": MinGru,
     "columnar": Columnar,
     "constructive": Constructive,
+    "rtu_stack": partial(Stack, layer=Rtu),
+    "elstm_stack": partial(Stack, layer=Elstm),
     "gru": Gru,
     "lstm": Lstm,
     "vanilla": Vanilla,

@@ -98,6 +98,15 @@ class Elstm:
             immediate=immediate.reshape(batch, 1, self.n_params_per_unit, self.n_units),
         )
 
+    def input_jacobian(self, params: Array, state: Array, inputs: Array) -> Array:
+        """Return dh/dx of the step, a W + g F, (B, 1, m, n)."""
+        batch, m = inputs.shape
+        by_gate = (batch, 2, m + 2, self.n_units)
+        slopes = self.step(params, state, inputs).immediate.reshape(by_gate)[:, :, -1:]  # dh/db: a and g
+        terms = slopes * params.reshape(by_gate)[:, :, :m]
+        jacobian: Array = terms[:, :1] + terms[:, 1:]
+        return jacobian
+
     def read_out(self, state: Array) -> tuple[Array, Array]:
         """Return the state itself, (B, 1, n), and ones, (B, 1, 1, n)."""
         return state, np.ones((state.shape[0], 1, 1, self.n_units))

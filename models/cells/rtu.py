@@ -106,6 +106,11 @@ class Rtu:
             state=kept + modes.gamma[:, None] * drive, transition=modes.transition(), immediate=immediate
         )
 
+    def input_jacobian(self, params: Array, state: Array, inputs: Array) -> Array:
+        """Return dh/dx of the step, gamma (B_re, B_im), (B, 2, m, n); it depends on no state or input."""
+        gamma = modes_of(params[:, 0], params[:, 1]).gamma
+        return gamma[:, None, None] * params[:, 2:].reshape(len(params), 2, self.n_inputs, self.n_units)
+
     def read_out(self, state: Array) -> tuple[Array, Array]:
         """Return eq. (5), (B, 2, n), and its Jacobian to the state, (B, 2, 2, n)."""
         features = np.tanh(state)

@@ -11,7 +11,9 @@ from models.rules.eligibility import Eprop, Rflo
 from models.rules.immediate import Immediate
 from models.rules.kernl import Kernl
 from models.rules.kf_rtrl import KfRtrl, OptimalKronecker
+from models.rules.layerwise import Layerwise
 from models.rules.r_kf import RKf
+from models.rules.rtrl_layers import RtrlLayers
 from models.rules.rtrl_step import RtrlStep
 from models.rules.rtrl_trace import RtrlTrace
 from models.rules.sketched_rtrl import SketchedRtrl
@@ -21,6 +23,7 @@ from models.rules.uoro import Uoro
 RULES: dict[str, Callable[..., LearningRule]] = {
     "rtrl_trace": RtrlTrace,
     "rtrl_step": RtrlStep,
+    "rtrl_layers": RtrlLayers,
     "bptt": Bptt,
     "bptt_sliding": BpttSliding,
     "bptt_disjoint": BpttDisjoint,
@@ -36,17 +39,20 @@ RULES: dict[str, Callable[..., LearningRule]] = {
     "r_kf": RKf,
     "optimal_kronecker": OptimalKronecker,
     "sketched_rtrl": SketchedRtrl,
+    "layerwise": Layerwise,
 }
 """Rules by name; each takes a cell, and refuses one that it cannot follow with a ValueError. All else that a
 rule may be told (window, rank, order, seed) has a default."""
 
 
 def exact_rule_for(cell: Cell) -> LearningRule:
-    """Return the cheapest exact rule for a cell: the trace engine if it is diagonal, else the step engine.
+    """Return the cheapest exact rule for a cell: traces if it is diagonal, and across layers if layered, else all.
 
     Example:
         >>> from models.cells import CELLS
         >>> type(exact_rule_for(CELLS["rtu"](n_inputs=1, n_units=2))).__name__
         'RtrlTrace'
     """
+    if cell.recurrence == "layered":
+        return RtrlLayers(cell)
     return RtrlStep(cell) if cell.recurrence == "dense" else RtrlTrace(cell)

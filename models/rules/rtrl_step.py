@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
+from models.rules.rtrl_trace import refuse_layered
 from models.stability import frobenius_norm
 
 
@@ -45,8 +46,9 @@ class RtrlStep:
         """Take the sizes of the cell.
 
         Raises:
-            ValueError: the cell is not dense; RtrlTrace is exact for it at a fraction of the cost.
+            ValueError: the cell is not dense; says which rule is exact for it at a fraction of the cost.
         """
+        refuse_layered(cell, "rtrl_step")
         if cell.recurrence != "dense":
             raise ValueError(f"rtrl_step needs a dense cell, not a {cell.recurrence} one: use rtrl_trace")
         self._n_parts = cell.n_parts

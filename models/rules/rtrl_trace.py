@@ -44,8 +44,9 @@ class RtrlTrace:
         """Take the sizes of the cell.
 
         Raises:
-            ValueError: the cell is not diagonal; RtrlStep is the exact rule for it.
+            ValueError: the cell is not diagonal; says which rule is exact for it.
         """
+        refuse_layered(cell, "rtrl_trace")
         if cell.recurrence not in ("diagonal", "none"):
             raise ValueError(f"rtrl_trace needs a diagonal cell, not a {cell.recurrence} one: use rtrl_step")
         self._shape = (cell.n_parts, cell.n_params_per_unit, cell.n_units)

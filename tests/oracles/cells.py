@@ -9,6 +9,7 @@ from tests.oracles.delay import delay_line_step, first_parts, narx_step
 from tests.oracles.diagonal import lru_step, rtu_nonlinear_step, rtu_step
 from tests.oracles.equations import CellOracle, logistic, same
 from tests.oracles.gated import elstm_step, gru_step, lstm_read, lstm_step, mingru_step
+from tests.oracles.stack import rtu_layer_step, stack_step
 from tests.oracles.vanilla import sparse_vanilla_step, vanilla_step
 
 CELL_ORACLES: dict[str, CellOracle] = {
@@ -22,6 +23,12 @@ CELL_ORACLES: dict[str, CellOracle] = {
     "mingru": CellOracle(step=mingru_step, read_out=anp.tanh),
     "columnar": CellOracle(step=columnar_step, read_out=lstm_read),
     "constructive": CellOracle(step=constructive_step(None, 2500), read_out=lambda state: state[1:2]),
+    "rtu_stack": CellOracle(
+        step=stack_step(rtu_layer_step, anp.tanh, n_layers=2, n_params=lambda m: 2 + 2 * m), read_out=anp.tanh
+    ),
+    "elstm_stack": CellOracle(
+        step=stack_step(elstm_step, same, n_layers=2, n_params=lambda m: 2 * (m + 2)), read_out=same
+    ),
     "gru": CellOracle(step=gru_step, read_out=same),
     "lstm": CellOracle(step=lstm_step, read_out=lstm_read),
     "lru": CellOracle(step=lru_step, read_out=same),
