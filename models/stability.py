@@ -48,6 +48,8 @@ def spectral_radius(transition: Array) -> Array:
         transition: as in StepFactors. (B, k, k, n) for a diagonal cell: n blocks of k x k, and the
             largest of their radii is exact, O(k^3 n). (B, S, S) for a dense cell: exact by the QR
             algorithm, about 10 S^3 flops, for S <= EXACT_STATES_MAX, else `spectral_radius_bound`.
+            A layered cell's are its layers' own, of the diagonal form: the whole step's, (1 - K)^-1 J, is
+            block-triangular with those on its diagonal, so that it has the same eigenvalues.
             Power iteration is no choice: it does not settle where the largest pair is complex.
 
     Example:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.cells.columnar import Columnar
+from models.cells.rtu import Rtu
+from models.cells.stack import Stack
 from models.protocols import Array
 from models.rules import exact_rule_for
 from models.stability import (
@@ -18,7 +21,7 @@ from models.stability import (
     spectral_radius,
     spectral_radius_bound,
 )
-from tests.conformance.cases import CELL_NAMES, advance, make_run, of_parts, one_row
+from tests.conformance.cases import CELL_NAMES, advance, full_transition, make_run, of_parts, one_row
 from tests.oracles.cells import cell_oracle
 from tests.oracles.gradients import naive_rtrl, naive_step_jacobians
 
@@ -50,6 +53,30 @@ def test_spectral_radius_and_influence_norm_equal_those_of_the_explicit_matrices
         expected_state = next_state
         np.testing.assert_allclose(spectral_radius(factors.transition), [radius_of(jacobian)], rtol=1e-10)
         np.testing.assert_allclose(rule.memory_norm(memory), [np.linalg.norm(influence)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("layer", [Rtu, Columnar])
+@pytest.mark.parametrize("n_layers", [2, 3])
+def test_a_layered_cells_whole_step_has_the_eigenvalues_of_its_layers(
+    layer: type[Rtu | Columnar], n_layers: int
+) -> None:
+    """Goal: the radius of `transition` is that of (1 - K)^-1 J too, whatever K is, so nothing else is needed.
+
+    Method: both spectra of a stack are matched value by value, for an upward Jacobian that is far from zero.
+    """
+    cell = Stack(layer=layer, n_inputs=2, n_units=2 * n_layers, n_layers=n_layers)
+    rng = np.random.default_rng(0)
+    params = cell.init_params(rng) + 0.3 * rng.normal(size=(cell.n_params_per_unit, cell.n_units))
+    state = 0.3 * rng.normal(size=(1, 2, cell.n_units))
+    for x in rng.normal(size=(5, 1, 2)):
+        factors = cell.step(params[None], state, x)
+        state = factors.state
+        whole, of_layers = full_transition(cell, factors), block_diagonal(factors.transition[0])
+        assert np.abs(whole - of_layers).max() > 0.05
+        apart = np.abs(np.linalg.eigvals(whole)[:, None] - np.linalg.eigvals(of_layers)[None, :])
+        assert apart.min(axis=0).max() < 1e-10
+        assert apart.min(axis=1).max() < 1e-10
+        np.testing.assert_allclose(spectral_radius(factors.transition), [radius_of(whole)], rtol=1e-10)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])

@@ -132,6 +132,14 @@ def test_layerwise_is_exact_for_the_uppermost_layer_and_wrong_for_those_below(na
         assert np.linalg.norm(approximate[:, own] - exact[:, own]) > 0.05 * np.linalg.norm(exact[:, own])
 
 
+@for_every_layer
+def test_layerwise_is_exact_as_long_as_there_is_no_past(name: str) -> None:
+    """Goal: within a step credit goes down through all layers, not only to the next. Method: one step of three."""
+    run = run_of(stack_of(name), steps=1)
+    exact = online_gradient(run, RtrlLayers(run.cell))
+    np.testing.assert_allclose(online_gradient(run, Layerwise(run.cell)), exact, rtol=0, atol=1e-13)
+
+
 def test_layerwise_leaves_out_what_the_layer_above_remembers_and_nothing_else() -> None:
     """Goal: without a memory above there is nothing to leave out. Method: a second layer whose |lambda| is 0."""
     run = run_of(stack_of("rtu", n_layers=2))
