@@ -281,5 +281,8 @@ class Loss(Protocol):
         ...
 
     def innovation(self, outputs: Array, target: Array) -> Innovation:
-        """Return error, slope and noise for a `JacobianOptimizer`."""
+        """Return error, slope and noise for a `JacobianOptimizer`.
+
+        slope' (error / noise) is minus the gradient: a filter goes down the same loss, by its own metric.
+        """
         ...

@@ -23,8 +23,9 @@ class FeedForward:
     can learn what depends on products of past inputs. The direct path makes what is linear as easy as for
     the linear readout.
 
-    Blocks: V, (hidden, F + 1), and W, (o, hidden + F + 1): a group is one unit's weights. V is
-    Gaussian with variance 1/F, W zero: the first prediction is zero, and V learns once W has.
+    Blocks: V, (hidden, F + 1), and W, (o, hidden + F + 1), or (o, hidden + 1): a group is one unit's weights. V is
+    Gaussian with variance 1/F, W zero: the first prediction is zero, and V learns once W has. That is no dead
+    start: dL/dW = dL/do [z, a, 1] is not zero, and as V is random no two hidden units stay alike.
 
     Args:
         n_features: F.
@@ -32,7 +33,7 @@ class FeedForward:
         n_hidden: hidden units; 16 were enough for all tasks of `python -m benchmarks tasks`.
         direct: whether the outputs see the features beside the hidden layer.
 
-    Cost: O(hidden (F + o)) time; the derivatives are held dense.
+    Cost: hidden (F + o) + o F multiply-adds for the outputs, O(o hidden F) for the derivatives, in time and memory.
 
     Example:
         >>> import numpy as np

@@ -24,7 +24,12 @@ class Linear:
     One block of parameters, (o, F + 1): a group is one output's weights. New weights are zero, so the first
     prediction is zero, and the cell gets credit as soon as the readout has learned something.
 
-    Cost: O(o F) time; the derivative to the parameters is held dense, (o, o, F + 1).
+    Cost: o F multiply-adds; the derivative to the parameters, block-diagonal over outputs, is held dense, so
+    O(o^2 F) memory.
+
+    Args:
+        n_features: F, at least 1.
+        n_outputs: o, at least 1.
 
     Example:
         >>> import numpy as np
