@@ -14,9 +14,11 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
 from benchmarks import accuracy  # noqa: E402
+from benchmarks.tasks import command as tasks  # noqa: E402
 
 BENCHMARKS = {
     "accuracy": accuracy.main,
+    "tasks": tasks.main,
 }
 
 
@@ -25,10 +27,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", choices=[*BENCHMARKS, "all"], default="all")
     parser.add_argument(
-        "--data", type=Path, help="folder with ett/ and nab/ (default: the series that are shipped)"
+        "--data", type=Path, help="folder with ett/, nab/ and series/ (default: the series that are shipped)"
     )
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks"), help="folder for the JSON")
-    parser.add_argument("--quick", action="store_true", help="the first 2,000 rows of each series only")
+    parser.add_argument("--quick", action="store_true", help="a small part of each, to see that it runs")
+    parser.add_argument("--only", nargs="+", help="of the tasks, these")
     arguments = parser.parse_args()
     names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
     return max(BENCHMARKS[name](arguments) for name in names)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tasks.plots import figure, save
-from benchmarks.tasks.recipe import Recipe, Step, run
+from benchmarks.tasks.recipe import Recipe, Step, at_most, run
 from models.protocols import Array
 
 SEEDS = [0, 1, 2]
@@ -29,32 +29,38 @@ NEAR = (6, 10, 100_000)
 FAR = (15, 25, 60_000)
 GOALS = {NEAR: 0.470, FAR: 0.50}
 
-DENSE = Recipe("vanilla", n_units=32, loss="bernoulli", learning_rate=1e-3)
+ADAM = Recipe("vanilla", n_units=32, loss="bernoulli", learning_rate=1e-3)
+FILTER = {"adaptive": False, "gate": 100.0}
+"""The noise of a Bernoulli target is known, and an error of it is no outlier."""
+DENSE = replace(ADAM, optimizer="ekf_node", optimizer_options=FILTER)
+"""All rules under one optimizer: by first-order ones, dense cells drift into chaos on this task within 10,000 steps
+(see the rows with Adam), and the order of the rules is lost in that."""
 BEST = Recipe(
     "lru",
     n_units=16,
     loss="bernoulli",
     readout="feed_forward",
     optimizer="ekf_joint",
-    optimizer_options={"adaptive": False, "gate": 100.0},
+    optimizer_options=FILTER,
 )
 BY_RULE = {
     "exact (rtrl_step)": replace(DENSE, rule="exact"),
+    "exact (rtrl_step), Adam": ADAM,
     "bptt_sliding, 10 steps": replace(DENSE, rule="bptt_sliding"),
-    "bptt_disjoint, 10 steps": replace(DENSE, rule="bptt_disjoint"),
+    "bptt_disjoint, 10 steps, Adam": replace(ADAM, rule="bptt_disjoint"),
     "sketched_rtrl, rank 4": replace(DENSE, rule="sketched_rtrl"),
     "optimal_kronecker, 8 terms": replace(DENSE, rule="optimal_kronecker"),
     "kf_rtrl": replace(DENSE, rule="kf_rtrl"),
     "r_kf": replace(DENSE, rule="r_kf"),
     "uoro": replace(DENSE, rule="uoro"),
-    "dni": replace(DENSE, rule="dni"),
+    "dni, Adam": replace(ADAM, rule="dni"),
     "kernl": replace(DENSE, rule="kernl"),
     "snap_2, sparse cell": replace(DENSE, cell="vanilla_sparse", rule="snap_2"),
     "snap_1": replace(DENSE, rule="snap_1"),
     "rflo, leaky cell": replace(DENSE, cell="vanilla_leaky", rule="rflo"),
     "eprop, leaky cell": replace(DENSE, cell="vanilla_leaky", rule="eprop"),
     "immediate": replace(DENSE, rule="immediate"),
-    "immediate, RMSprop": replace(DENSE, rule="immediate", optimizer="rmsprop"),
+    "immediate, RMSprop": replace(ADAM, rule="immediate", optimizer="rmsprop"),
 }
 BY_CELL = {
     "LRU16, feed-forward, EKF": BEST,
@@ -62,16 +68,16 @@ BY_CELL = {
     "LRU16, linear readout, EKF": replace(BEST, readout="linear"),
     "LRU16, feed-forward, EKF, immediate rule": replace(BEST, rule="immediate"),
     "dense12, feed-forward, EKF": replace(BEST, cell="vanilla", n_units=12),
-    "RTU32, Adam": replace(DENSE, cell="rtu"),
-    "RTU32, feed-forward, Adam": replace(DENSE, cell="rtu", readout="feed_forward"),
-    "nonlinear RTU32, Adam": replace(DENSE, cell="rtu_nonlinear"),
-    "eLSTM32, Adam": replace(DENSE, cell="elstm"),
-    "minGRU32, Adam": replace(DENSE, cell="mingru"),
-    "columnar LSTM32, Adam": replace(DENSE, cell="columnar"),
-    "GRU16, Adam": replace(DENSE, cell="gru", n_units=16),
-    "LSTM12, Adam": replace(DENSE, cell="lstm", n_units=12),
-    "delay line 32, reach 10, Adam": replace(DENSE, cell="delay_line", readout="feed_forward"),
-    "feed-forward 32, Adam": replace(DENSE, cell="feedforward"),
+    "RTU32, Adam": replace(ADAM, cell="rtu"),
+    "RTU32, feed-forward, Adam": replace(ADAM, cell="rtu", readout="feed_forward"),
+    "nonlinear RTU32, Adam": replace(ADAM, cell="rtu_nonlinear"),
+    "eLSTM32, Adam": replace(ADAM, cell="elstm"),
+    "minGRU32, Adam": replace(ADAM, cell="mingru"),
+    "columnar LSTM32, Adam": replace(ADAM, cell="columnar"),
+    "GRU16, Adam": replace(ADAM, cell="gru", n_units=16),
+    "LSTM12, Adam": replace(ADAM, cell="lstm", n_units=12),
+    "delay line 32, reach 10, Adam": replace(ADAM, cell="delay_line", readout="feed_forward"),
+    "feed-forward 32, Adam": replace(ADAM, cell="feedforward"),
 }
 FAR_NAMES = [
     "LRU16, feed-forward, EKF",
@@ -137,14 +143,7 @@ def measure(quick: bool) -> dict[str, Any]:
     goals = []
     for delays, limit in GOALS.items():
         best = min((r for r in runs if r["delays"] == list(delays[:2])), key=lambda r: float(r["nats"]))
-        goals.append(
-            {
-                "name": f"add {delays[0]}, {delays[1]}: {best['name']}",
-                "value": best["nats"],
-                "limit": limit,
-                "met": best["nats"] <= limit,
-            }
-        )
+        goals.append(at_most(f"add {delays[0]}, {delays[1]}: {best['name']}", best["nats"], limit))
     return {"runs": runs, "goals": goals, "seeds": SEEDS}
 
 

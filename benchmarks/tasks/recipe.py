@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -89,3 +89,27 @@ def run(recipe: Recipe, stream: Iterable[Step], seeds: list[int]) -> tuple[Array
         losses.append(outcome.loss)
         predictions.append(outcome.prediction)
     return np.array(losses), np.array(predictions)
+
+
+class Goal(TypedDict):
+    """A figure to reach."""
+
+    name: str
+    value: float
+    limit: float
+    met: bool
+
+
+def at_most(name: str, value: float, limit: float) -> Goal:
+    """Return a goal that is met by a figure of `limit` or less; one that is no number is not."""
+    return {"name": f"{name}, at most {limit:g}", "value": value, "limit": limit, "met": bool(value <= limit)}
+
+
+def at_least(name: str, value: float, limit: float) -> Goal:
+    """Return a goal that is met by a figure of `limit` or more."""
+    return {
+        "name": f"{name}, at least {limit:g}",
+        "value": value,
+        "limit": limit,
+        "met": bool(value >= limit),
+    }

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.tasks.recipe import Recipe, Step, run
+from benchmarks.tasks.plots import figure, save
+from benchmarks.tasks.recipe import Goal, Recipe, Step, at_most, run
 from models.protocols import Array
 
 GOALS = {"henon": 0.0002, "laser": 0.0035, "sunspot": 0.113, "switch": 0.0054}
@@ -122,3 +124,76 @@ def normalised(squared: Array, values: Array) -> Array:
     first = int((1.0 - SCORED_SHARE) * len(values)) - 1
     nmse: Array = squared[first:].mean(axis=0) / np.var(values)
     return nmse
+
+
+SEEDS = [0, 1, 2, 3, 4]
+OUTLIERS = 0.005
+
+
+def measure(quick: bool, data: Path | None) -> dict[str, Any]:
+    """Forecast every series with every learner."""
+    series, seeds = all_series(data), SEEDS[:1] if quick else SEEDS
+    if quick:
+        series = [replace(s, values=s.values[:500]) for s in series[:-4]]
+    series.append(Series("switch with outliers", switching(0, OUTLIERS)[: 500 if quick else None]))
+    runs: list[dict[str, Any]] = []
+    for learner, recipe in RECIPES.items():
+        for s in series:
+            squared = errors(recipe, s.values, seeds)
+            figures = normalised(squared, s.values)
+            runs.append(
+                {
+                    "learner": learner,
+                    "series": s.name,
+                    "nmse": float(figures.mean()),
+                    "by_seed": [float(v) for v in figures],
+                    "floor": s.floor,
+                }
+            )
+        own = {r["series"]: r["nmse"] for r in runs if r["learner"] == learner}
+        print(f"  {learner}: {', '.join(f'{n} {v:.5f}' for n, v in own.items())}", flush=True)
+    own = {str(r["series"]): float(str(r["nmse"])) for r in runs if r["learner"] == next(iter(RECIPES))}
+    goals: list[Goal] = []
+    for name, limit in GOALS.items():
+        values = [v for n, v in own.items() if n.startswith(name) and "outliers" not in n]
+        if values:
+            goals.append(at_most(f"{name}: {next(iter(RECIPES))}", float(np.mean(values)), limit))
+    return {
+        "runs": runs,
+        "seeds": seeds,
+        "goals": goals,
+        "missing": [n for n in GOALS if not any(v.startswith(n) for v in own)],
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the normalised errors, a line a learner."""
+    names = list(dict.fromkeys(r["series"] for r in result["runs"]))
+    lines = [
+        f"\nSeries, one pass, {len(result['seeds'])} seeds: squared error of the last fifth over the variance\n",
+        f"| learner | {' | '.join(names)} |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    floors = {r["series"]: r["floor"] for r in result["runs"]}
+    lines.append(f"| what the noise leaves | {' | '.join(f'{floors[n]:.4f}' for n in names)} |")
+    for learner in dict.fromkeys(r["learner"] for r in result["runs"]):
+        own = {r["series"]: r["nmse"] for r in result["runs"] if r["learner"] == learner}
+        lines.append(f"| {learner} | {' | '.join(f'{own[n]:.5f}' for n in names)} |")
+    if result["missing"]:
+        lines.append(
+            f"\nnot measured, for want of --data FOLDER with series/: {', '.join(result['missing'])}"
+        )
+    return "\n".join(lines)
+
+
+def draw(result: dict[str, Any], folder: Path) -> None:
+    """Plot the errors by series."""
+    names = list(dict.fromkeys(r["series"] for r in result["runs"]))
+    canvas, axis = figure(width=8.0, height=4.0)
+    for learner in dict.fromkeys(r["learner"] for r in result["runs"]):
+        own = {r["series"]: r["nmse"] for r in result["runs"] if r["learner"] == learner}
+        axis.semilogy(names, [own[n] for n in names], marker="o", linewidth=0.6, label=learner)
+    axis.tick_params(axis="x", rotation=30)
+    axis.set(ylabel="normalised squared error", title="one step ahead, one pass, one setting")
+    axis.legend(fontsize=6)
+    save(canvas, folder / "series.svg")
