@@ -4,9 +4,10 @@
     synchronous     x_1 ... x_T          a target for every step
     asynchronous    x_1 ... x_T, then S steps without input, with a target each
 
-All that a learner is told is `scored` and `reset`. The recurrent state and the learning rule's influence matrix are carried
-through every step that has no reset, so that a loss gives credit to all steps of its sequence, however long ago. No
-sequence is stored, none is padded: where one of a row ends, the row's next one begins at the next step.
+All that a learner is told is `scored` and `reset`. The recurrent state and the learning rule's influence matrix
+are carried through every step that has no reset, so that a loss gives credit to all steps of its sequence,
+however long ago. No sequence is stored, none is padded: where one of a row ends, the row's next one begins at
+the next step.
 """
 
 from __future__ import annotations
@@ -102,14 +103,15 @@ def asynchronous(inputs: npt.ArrayLike, targets: npt.ArrayLike, *, forced: bool 
         reading    [x_t, 0]          or, forced, [x_t, 0, 0]
         emitting   [0, 1]                        [0, 1, y_{s-1}], with zeros for y_0
 
-    The flag behind the inputs says which it is. Nothing is reset in between: the state that has read is the one that emits,
-    and the influence matrix lets every loss give credit to the reading.
+    The flag behind the inputs says which it is. Nothing is reset in between: the state that has read is the one
+    that emits, and the influence matrix lets every loss give credit to the reading.
 
     Args:
         inputs: (T, m).
         targets: (S, t).
-        forced: while emitting, the previous target is an input (teacher forcing). No foresight, where the true target
-            becomes known after each step; where it does not, the model would be taught with what it never gets.
+        forced: while emitting, the previous target is an input (teacher forcing). No foresight, where the
+            true target becomes known after each step; where it does not, the model would be taught with
+            what it never gets.
 
     Example:
         >>> for event in asynchronous([[0.1], [0.2]], [[5.0], [6.0], [7.0]], forced=True):
@@ -135,8 +137,8 @@ def asynchronous(inputs: npt.ArrayLike, targets: npt.ArrayLike, *, forced: bool 
 def endless(rows: Iterable[Iterable[Iterable[Event]]]) -> Iterator[Batch]:
     """Yield the steps of a micro-batch of rows, each of which has its sequences one after the other.
 
-    The rows need not agree in the lengths of their sequences, nor in where these begin. It ends where a row has no more;
-    what is left of the others' sequences is not learned from.
+    The rows need not agree in the lengths of their sequences, nor in where these begin. It ends where a row has
+    no more; what is left of the others' sequences is not learned from.
 
     Args:
         rows: for each row its sequences, which may go on for ever.

@@ -23,8 +23,8 @@ class Bernoulli:
         dL/do = p - y                                                       (2)
 
     Targets are in [0, 1]: what happened, or how likely it was. For a filter the mean is p, and slope and
-    noise are both v = max(p (1 - p), 0.001), which is d p / d o and the variance of the event: the
-    extended Kalman filter is then the online natural gradient. Under the floor the slope is not the derivative of p any
+    noise are both v = max(p (1 - p), 0.001), which is d p / d o and the variance of the event: the extended
+    Kalman filter is then the online natural gradient. Under the floor the slope is not the derivative of p any
     more; but slope times error over noise is minus (2) always.
 
     A filter that estimates its noise, or gates errors, takes the first event after long quiet for an outlier;

@@ -22,10 +22,10 @@ class CrossEntropy:
         dL/do = p - y                                                       (2)
         slope = diag(r) (1 - 1 p'),  noise = r,  r = max(p, 0.001)          (3)
 
-    For a filter the mean is p. Eq. (3) without the floor is slope = d p / d o = diag(p) - p p' and noise p: the classes
-    are not independent, but with this noise slope' noise^-1 slope = diag(p) - p p', the Fisher information, and
-    slope' (error / noise) = y - p, minus (2), as for a filter that knew their covariance. The floor leaves the
-    latter as it is, since the error sums to 0.
+    For a filter the mean is p. Eq. (3) without the floor is slope = d p / d o = diag(p) - p p' and noise p: the
+    classes are not independent, but with this noise slope' noise^-1 slope = diag(p) - p p', the Fisher
+    information, and slope' (error / noise) = y - p, minus (2), as for a filter that knew their covariance. The
+    floor leaves the latter as it is, since the error sums to 0.
 
     As for Bernoulli, the noise is known: `Ekf(adaptive=False, gate=float("inf"))`.
 

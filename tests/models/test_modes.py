@@ -1,4 +1,4 @@
-"""Goal: the three sequence modes are masks: the loss is taken where they say, and its credit reaches the whole sequence.
+"""Goal: the three sequence modes are masks; a loss is taken where they say, and gives credit to its whole sequence.
 
 Method: streams are compared with lists written by hand. A learner that records its gradients, and does not
 move, is compared with backpropagation through each sequence at once; another one does learn.
