@@ -132,7 +132,7 @@ class Recurrent:
         inputs = np.concatenate((units, beside), axis=2)
         weights = state["weights"]
         of_units = weights[:, :, : self.n_read].reshape(n_rows, n_horizons, *read.shape[1:])
-        credit = np.zeros((n_rows, n_horizons, *factors.state.shape[1:]))
+        credit = np.zeros((n_rows, n_horizons, self.cell.n_parts, self.cell.n_units))
         for part in range(self.cell.n_read_parts):
             credit += of_units[:, :, part, None, :] * slope[:, None, part]
         rows = np.arange(n_rows)[:, None]

@@ -108,7 +108,7 @@ def test_thousands_of_awkward_values_leave_outputs_and_state_finite(cell: str, r
 def test_any_finite_value_is_learned_or_refused(
     events: list[tuple[float, float, float]], mixture: str, cell: str
 ) -> None:
-    bank = Bank(replace(SMALL, mixture=mixture, cell=cell, features=("f",), horizons=(1, 2)))
+    bank = Bank(replace(SMALL, units=4, mixture=mixture, cell=cell, features=("f",), horizons=(1, 2)))
     slot, time = bank.admit(), 0.0
     for value, feature, gap in events:
         before = state_bytes(bank, slot)
