@@ -99,13 +99,13 @@ def test_memory_does_not_grow_with_the_stream() -> None:
     A list that grows would show in all of them; the caches of the interpreter and of numpy fill now and then.
     """
     specification = replace(SMALL, horizons=(1, 3))
-    stream = make_stream(specification, rows=300, series=2)
+    stream = make_stream(specification, rows=600, series=2)
     bank = Bank(specification)
     slots = [bank.admit() for _ in range(2)]
     held = []
     tracemalloc.start()
     try:
-        for row in range(300):
+        for row in range(600):
             step(bank, slots, stream, row)
             if row % 60 == 59:
                 gc.collect()
