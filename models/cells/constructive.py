@@ -51,8 +51,8 @@ class Constructive:
     Args:
         n_inputs: m, at least 1.
         n_units: n, at least 1.
-        columns_per_stage: the last stage has what is left; by default ceil(n / STAGES). The source has
-            from 1 to some 5.
+        columns_per_stage: the last stage has what is left; by default ceil(n / STAGES). With 1 this is
+            the source's constructive network, with n it is `Columnar`.
         stage_steps: steps between births. Long enough that a stage has learned what it can, since
             afterwards it never will.
 

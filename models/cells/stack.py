@@ -57,8 +57,8 @@ class Stack:
 
     Cost: that of the layers' steps, and O(k^2 r w^2) for each upward Jacobian.
 
-    Source: Zucchet et al. (2023), section 4, and Irie et al. (2024) for stacks under online learning,
-    neither with what passes from layer to layer over time.
+    Source: Zucchet et al. (2023) for stacks under online learning, and Irie et al. (2024) for what the
+    exact gradient of several layers would cost; neither carries what passes between layers over time.
 
     Example:
         >>> import numpy as np

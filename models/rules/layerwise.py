@@ -28,7 +28,7 @@ class Layerwise:
     Memory: "trace", (k, q, n); "upward", the last step's K, (L - 1, k w, k w).
     Cost: O(k^2 q n) time and O(k q n + L k^2 w^2) memory, that of the step itself.
 
-    Source: Zucchet et al. (2023), section 4.2; Irie et al. (2024), section 5.
+    Source: Zucchet et al. (2023), whose layers are made of independent units.
 
     Example:
         >>> from models.cells import CELLS

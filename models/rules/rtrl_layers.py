@@ -34,8 +34,8 @@ class RtrlLayers:
     Cost: for w = n / L, O(k q n) time and memory of the traces; k q w^2 of memory and O(k^2 q w^3) of time
     for each of the L (L - 1) / 2 pairs, in adjacent layers O(k^2 q w^2).
 
-    Source: Williams & Zipser (1989), with the zeros of a stack left out. Zucchet et al. (2023) and Irie et
-    al. (2024) have stacks without eq. (2): see `Layerwise`.
+    Source: Williams & Zipser (1989), with the zeros of a stack left out. Published stacks do without
+    eq. (2): see `Layerwise`.
 
     Example:
         >>> import numpy as np
