@@ -20,8 +20,8 @@ class Eprop:
 
     with D the internal path: an LSTM's forget gate, a GRU's kept share, a leaky unit's leak; on a diagonal cell
     all of the transition, so that e-prop is exact there. SnAp-1 keeps more of a dense cell: a unit's
-    weight on itself too. The gradient is credit times E with whatever credit is handed in; a readout
-    with random feedback gives the variant without weight transport.
+    weight on itself too. The gradient is credit times E with whatever credit is handed in; credit
+    by fixed random weights gives the variant without weight transport.
 
     Memory: "trace", (k, q, n). Cost: O(k^2 q n) time, O(k q n) memory.
 
@@ -72,8 +72,8 @@ class Rflo:
         e_t[j, i] = (1 - a) e_{t-1}[j, i] + a f'_i z_t[j]                   (1)
 
     For units of one part that leak. On these the trace is e-prop's; what is its own is the feedback
-    by fixed random weights, a matter of the readout (`Linear(feedback_seed=...)`). Without a leak it is the
-    immediate derivative.
+    by fixed random weights, a matter of the credit that is handed in. Without a leak it is the immediate
+    derivative.
 
     Memory: "trace", (1, q, n). Cost: O(q n) time and memory.
 
