@@ -213,7 +213,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one(name: str, ex
         ("model__profile", "quick", "profile: one of fast, balanced, accurate, not 'quick'"),
         ("model__horizons", [24, 1], "horizons: different whole numbers in ascending order"),
         ("model__units", 0, "units: between 1 and 256, not 0"),
-        ("model__cell", "gru2", "cell: one of rtu, vanilla, "),
+        ("model__cell", "gru2", "cell: one of feedforward, "),
         (
             "model__experts",
             ["last_value", "oracle"],
