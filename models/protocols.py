@@ -57,6 +57,7 @@ class StepFactors:
         presynaptic: z, (B, p), and
         sensitivity: D, (B, k, G, n), where the immediate Jacobian is of rank one in each of the cell's G
             gates: immediate[a, g * p + j, i] = sensitivity[a, g, i] presynaptic[j], with q = G p.
+        wiring: where a gate does not see all of z: which of these G p products each parameter is, (q,).
         upward: layered cells only, (B, L - 1, k * w, k * w): entry [b, l, a * w + s, c * w + u] is
             d state[a, (l + 1) w + s] / d state[c, l w + u] within the same step, for L layers of w units
             one above the other, n = L w. `transition` (of the diagonal form) and `immediate` are then taken
@@ -70,6 +71,7 @@ class StepFactors:
     internal: Array | None = None
     presynaptic: Array | None = None
     sensitivity: Array | None = None
+    wiring: IntArray | None = None
     upward: Array | None = None
 
 

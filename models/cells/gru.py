@@ -64,6 +64,10 @@ class Gru:
         self.n_parts = 1
         self.n_params_per_unit = 3 * (n_units + n_inputs + 1) + 1
         self.n_read_parts = 1
+        # C sees the state and the 1, A the inputs and the 1: products of the third and the fourth gate.
+        p, every = n_units + n_inputs + 1, np.arange(4 * (n_units + n_inputs + 1))
+        past, drive = every[2 * p : 3 * p], every[3 * p :]
+        self._wiring = np.concatenate((every[: 2 * p], past[:n_units], drive[n_units:], past[-1:]))
 
     def init_params(self, rng: np.random.Generator) -> Array:
         """Return new parameters, (q, n): Gaussian; biases 0.
@@ -112,7 +116,13 @@ class Gru:
         immediate[:, 0, 2 * p + n : 3 * p] = z[:, n:, None] * to_candidate[:, None]
         immediate[:, 0, -1] = of_past
         return StepFactors(
-            state=hidden[:, None], transition=transition, immediate=immediate, internal=keep[:, None, None]
+            state=hidden[:, None],
+            transition=transition,
+            immediate=immediate,
+            internal=keep[:, None, None],
+            presynaptic=z,
+            sensitivity=np.stack((of_reset, of_keep, of_past, to_candidate), axis=1)[:, None],
+            wiring=self._wiring,
         )
 
     def read_out(self, state: Array) -> tuple[Array, Array]:

@@ -15,7 +15,12 @@ from models.rules.uoro import balance
 def gates_of(cell: Cell, rule_name: str) -> tuple[int, int]:
     """Return G gates and p presynaptic inputs of a cell with an immediate Jacobian of rank one a gate."""
     factors = probe(cell) if cell.recurrence == "dense" else None
-    if factors is None or factors.presynaptic is None or factors.sensitivity is None:
+    if (
+        factors is None
+        or factors.presynaptic is None
+        or factors.sensitivity is None
+        or factors.wiring is not None
+    ):
         raise ValueError(
             f"{rule_name} needs a dense cell whose gates see one vector, such as vanilla or lstm: use uoro"
         )

@@ -1,0 +1,188 @@
+"""Exact real-time recurrent learning for dense cells by blocks of steps: the step engine's trajectory, at n^3."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
+from models.rules.products import backward, probe
+from models.stability import frobenius_norm
+
+
+@final
+class RtrlBlock:
+    """Exact RTRL that touches the influence matrix once in k steps (the block engine).
+
+    From the influence M_0 at a block's start, and of each step s of the block the state Jacobian J_s, the gates'
+    sensitivities D_s and their inputs z_s, all taken under the parameters of that step:
+
+        c_t = credit,  c_{s-1} = c_s J_s                                    (1)
+        g = sum_s (c_s D_s) z_s' + c_0 M_0                                  (2)
+        M_0 <- A_0 M_0 + sum_s (A_s D_s) z_s',  A_s = J_t .. J_{s+1}        (3), when k steps are in the block
+
+    (2) is what (credit M_t) is once M_t = J_t M_{t-1} + I_t is written out, so a parameter update at every step
+    gives the step engine's gradient, to rounding: nothing is truncated. The fold (3) is three matrix products for
+    k steps where the step engine has one a step. It is done by the first `advance` after the block is full, so that
+    the reply to an event never waits for it.
+
+    Memory: "influence", (S, q, n), as of the block's start; of each step of the block "transition", (k, S, S),
+    "sensitivity", (k, parts, G, n), and "presynaptic", (k, p); "filled", how many there are.
+    Cost: with G gates, a step's share of (1) to (3): O(k (S^2 + G n p) + S q n + S^3 + S^2 q n / k + S G n p), for
+    k of the order of n that is n^3; memory O(S q n + k S^2).
+
+    Args:
+        cell: dense, with gates that each see some of one vector z.
+        block: k. Half the units balances (2), which grows with k, and (3), which shrinks.
+
+    Source: Schmidhuber (1992), A fixed size storage O(n^3) time complexity learning algorithm; here with a
+    parameter update at every step.
+
+    Example:
+        >>> from models.cells import CELLS
+        >>> rule = RtrlBlock(CELLS["vanilla"](n_inputs=1, n_units=4))
+        >>> rule.exact, rule.init_memory()["influence"].shape, rule.init_memory()["transition"].shape
+        (True, (4, 6, 4), (2, 4, 4))
+    """
+
+    def __init__(self, cell: Cell, *, block: int | None = None) -> None:
+        """Take the sizes of the cell.
+
+        Raises:
+            ValueError: the cell is not dense, or does not tell its gates; or a block of no step.
+        """
+        if not tells_gates(cell):
+            raise ValueError(
+                "rtrl_block needs a dense cell that tells its gates, such as vanilla, gru or lstm:"
+                " use rtrl_step for another dense one, else rtrl_trace"
+            )
+        self.block = max(1, cell.n_units // 2) if block is None else block
+        if self.block < 1:
+            raise ValueError(f"block: at least one step is needed, not {block}")
+        self._parts, self._units, self._params = cell.n_parts, cell.n_units, cell.n_params_per_unit
+        self._size = self._parts * self._units
+        factors = probe(cell)
+        assert factors.sensitivity is not None  # noqa: S101  tells_gates has said so
+        assert factors.presynaptic is not None  # noqa: S101
+        self._gates, self._inputs = factors.sensitivity.shape[2], factors.presynaptic.shape[1]
+        self._wiring = factors.wiring
+        self.exact = self.unbiased = True
+        n_params, k = self._params * self._units, self.block
+        by_gates = self._gates * self._units * self._inputs
+        of_step = self._size**2 + self._parts * self._gates * self._units + self._inputs
+        fold = k * self._size**3 + self._size**2 * n_params + k * self._size * by_gates
+        self.cost = Cost(
+            time=float((k + 1) / 2 * (self._size**2 + by_gates) + self._size * n_params + fold / k),
+            memory=self._size * n_params + k * of_step + 1,
+        )
+
+    def init_memory(self) -> Fields:
+        """Return the memory of a new model: an influence of zeros and an empty block."""
+        k = self.block
+        return {
+            "influence": np.zeros((self._size, self._params, self._units)),
+            "transition": np.zeros((k, self._size, self._size)),
+            "sensitivity": np.zeros((k, self._parts, self._gates, self._units)),
+            "presynaptic": np.zeros((k, self._inputs)),
+            "filled": np.zeros((), dtype=np.int64),
+        }
+
+    def advance(self, memory: State, factors: StepFactors) -> None:
+        """Take one step of the cell into the block, in place; before that, fold the rows whose block is full."""
+        self._fold(memory, memory["filled"] == self.block)
+        rows, at = np.arange(len(factors.state)), memory["filled"]
+        memory["transition"][rows, at] = factors.transition
+        memory["sensitivity"][rows, at] = factors.sensitivity
+        memory["presynaptic"][rows, at] = factors.presynaptic
+        memory["filled"] += 1
+
+    def settle(self, memory: State) -> None:
+        """Fold all blocks, full or not, in place: "influence" is then the influence, and the blocks are empty."""
+        self._fold(memory, memory["filled"] > 0)
+
+    def gradient(self, memory: State, credit: Array) -> Array:
+        """Return eq. (2) for C credits at once: (B, C, k, n) -> (B, C, q, n)."""
+        batch, count = credit.shape[:2]
+        longest = int(memory["filled"].max(initial=0))
+        gated = np.zeros((batch, count, self._gates, longest, self._units))
+        for step in range(longest - 1, -1, -1):
+            there = (step < memory["filled"])[:, None, None, None]
+            sensitivity = memory["sensitivity"][:, step]
+            through = credit[:, :, 0, None] * sensitivity[:, None, 0]
+            for part in range(1, self._parts):
+                through += credit[:, :, part, None] * sensitivity[:, None, part]
+            gated[:, :, :, step] = np.where(there, through, 0.0)
+            credit = np.where(there, backward(memory["transition"][:, step], credit), credit)
+        z = memory["presynaptic"][:, None, None, :longest].swapaxes(3, 4)
+        by_gate = np.matmul(z, gated).reshape(batch, count, self._gates * self._inputs, self._units)
+        before = np.matmul(
+            credit.reshape(batch, count, self._size), memory["influence"].reshape(batch, self._size, -1)
+        )
+        gradient: Array = self._wired(by_gate) + before.reshape(batch, count, self._params, self._units)
+        return gradient
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Start some rows anew, in place."""
+        memory["influence"][rows] = 0.0
+        memory["filled"][rows] = 0
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take what units that were made anew have to do with the past out of the influence, in place.
+
+        The blocks of their rows are folded for it.
+        """
+        self._fold(memory, units.any(axis=1) & (memory["filled"] > 0))
+        influence = memory["influence"].reshape(
+            len(units), self._parts, self._units, self._params, self._units
+        )
+        influence[...] = np.where(
+            (units[:, None, :, None, None] | units[:, None, None, None, :]), 0.0, influence
+        )
+
+    def memory_norm(self, memory: State) -> Array:
+        """Return the Frobenius norm of the influence, (B,), at the cost of a fold for each block that is not empty."""
+        return frobenius_norm(np.stack([self._folded(memory, row) for row in range(len(memory["filled"]))]))
+
+    def _fold(self, memory: State, rows: BoolArray) -> None:
+        """Fold the blocks of some rows into their influence, in place."""
+        for row in np.flatnonzero(rows):
+            memory["influence"][row] = self._folded(memory, int(row))
+            memory["filled"][row] = 0
+
+    def _folded(self, memory: State, row: int) -> Array:
+        """Return a row's influence after its block by eq. (3), (S, q, n)."""
+        taken, influence = int(memory["filled"][row]), memory["influence"][row]
+        if taken == 0:
+            kept: Array = influence
+            return kept
+        onward = np.empty((taken, self._size, self._size))  # A_s
+        onward[-1] = np.eye(self._size)
+        for step in range(taken - 2, -1, -1):
+            onward[step] = onward[step + 1] @ memory["transition"][row, step + 1]
+        whole: Array = onward[0] @ memory["transition"][row, 0]
+        folded: Array = (whole @ influence.reshape(self._size, -1)).reshape(influence.shape)
+        by_part = onward.reshape(taken, self._size, self._parts, 1, self._units)
+        sensitivity = memory["sensitivity"][row, :taken, None]
+        through = by_part[:, :, 0] * sensitivity[:, :, 0]
+        for part in range(1, self._parts):
+            through += by_part[:, :, part] * sensitivity[:, :, part]
+        z = memory["presynaptic"][row, :taken].T
+        immediate = np.matmul(z, through.transpose(1, 2, 0, 3))  # (S, G, p, n)
+        folded += self._wired(immediate.reshape(self._size, -1, self._units))
+        return folded
+
+    def _wired(self, by_gate: Array) -> Array:
+        """Return the parameters' part of what was found for each gate and each entry of z, (..., G p, n)."""
+        if self._wiring is None:
+            return by_gate
+        wired: Array = by_gate[..., self._wiring, :]
+        return wired
+
+
+def tells_gates(cell: Cell) -> bool:
+    """Say whether the cell is dense and gives the gates' sensitivities and inputs that a block is made of."""
+    if cell.recurrence != "dense":
+        return False
+    factors = probe(cell)
+    return factors.presynaptic is not None and factors.sensitivity is not None
