@@ -153,6 +153,21 @@ class LearningRule(Protocol):
         """Return credit @ dh/dtheta for C credits at once: (B, C, k, n) -> (B, C, q, n)."""
         ...
 
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, (B,), in place: as if no step had been taken.
+
+        What the rule itself has learned stays, and so does the counter of its random draws.
+        """
+        ...
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew, (B, n), out of the influence, in place.
+
+        Their state is a constant and their parameters have done nothing yet: M <- P M P', where P leaves
+        out these units' states on the one side and their parameters on the other.
+        """
+        ...
+
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence (or of what stands for it), shape (B,)."""
         ...
@@ -171,8 +186,11 @@ class CreditedRule(Protocol):
 class WindowedRule(CreditedRule, Protocol):
     """A rule whose gradient is ready at the end of a window only, for all credits taken in it."""
 
-    def collect(self, memory: State) -> tuple[Array, BoolArray]:
-        """Return the gradient (B, q, n) of the windows that are full, and which are, (B,); empty those."""
+    def collect(self, memory: State, ending: BoolArray | None = None) -> tuple[Array, BoolArray]:
+        """Return the gradient (B, q, n) of the windows that are due, and which are, (B,); empty those.
+
+        Due are those that are full, and those of the rows that are `ending`, (B,), if anything is in them.
+        """
         ...
 
 

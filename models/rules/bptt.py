@@ -7,8 +7,8 @@ from typing import Final, final
 import numpy as np
 
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
-from models.rules.products import backward
-from models.rules.rtrl_trace import credit_through_units, refuse_layered
+from models.rules.products import backward, clear_step, clear_units, handed_down, start_anew, upward_shape
+from models.rules.rtrl_trace import credit_through_units
 from models.stability import frobenius_norm
 
 WINDOW: Final = 10
@@ -17,15 +17,28 @@ CAPACITY_FIRST: Final = 8
 """Steps that a new full memory has room for; it doubles when it is full."""
 
 
-def _shapes(cell: Cell) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shapes of a step's transition and immediate Jacobian, without the batch."""
+def _shapes(cell: Cell) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what is kept of a step, without the batch."""
     k, n = cell.n_parts, cell.n_units
     transition = (k * n, k * n) if cell.recurrence == "dense" else (k, k, n)
-    return transition, (k, cell.n_params_per_unit, n)
+    kept: dict[str, tuple[int, ...]] = {"transition": transition, "immediate": (k, cell.n_params_per_unit, n)}
+    return kept | upward_shape(cell)
 
 
-def _size(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> int:
-    return int(np.prod(shapes[0])) + int(np.prod(shapes[1]))
+def _size(shapes: dict[str, tuple[int, ...]]) -> int:
+    return sum(int(np.prod(shape)) for shape in shapes.values())
+
+
+def _factors(shapes: dict[str, tuple[int, ...]], factors: StepFactors) -> State:
+    """Return what is kept of a step."""
+    taken: State = {"transition": factors.transition, "immediate": factors.immediate}
+    return taken | ({"upward": factors.upward} if "upward" in shapes and factors.upward is not None else {})
+
+
+def _back(step: State, credit: Array) -> tuple[Array, Array]:
+    """Return what a step's parameters owe to credits on its state, (B, C, q, n), and the credits a step before."""
+    credit = handed_down(step.get("upward"), credit)
+    return credit_through_units(step["immediate"], credit), backward(step["transition"], credit)
 
 
 @final
@@ -34,11 +47,11 @@ class Bptt:
 
         c_t = credit,  c_{s-1} = c_s J_s,  g = sum_s c_s I_s                (1)
 
-    The same gradient as RTRL's, at a cost that does not depend on n to the fourth power; but every past step
+    in which a layered cell's credit c_s is first handed down through the layers. The same gradient as RTRL's, at a cost that does not depend on n to the fourth power; but every past step
     has to be stored, so it is for sequences that end. With a loss at every step, `sweep` takes all their
     credits in one pass.
 
-    Memory: "transition" and "immediate" of every step, with room that doubles; "length".
+    Memory: "transition", "immediate" and of a layered cell "upward" of every step, with room that doubles; "length".
     Cost: a gradient O(T (S^2 + k q n)) time, O(T (S^2 + k q n)) memory.
 
     Source: Werbos (1990); Williams & Zipser (1995), section 3.
@@ -52,30 +65,25 @@ class Bptt:
 
     def __init__(self, cell: Cell) -> None:
         """Take the sizes of the cell."""
-        refuse_layered(cell, "bptt")
-        self._shapes = _shapes(cell)
+        self._shapes, self._parts = _shapes(cell), cell.n_parts
         size = _size(self._shapes)
         self.exact = self.unbiased = True
         self.cost = Cost(time=float(size), memory=CAPACITY_FIRST * size + 1, grows=True)
 
     def init_memory(self) -> Fields:
         """Return the memory of a new model: no steps."""
-        transition, immediate = self._shapes
-        return {
-            "transition": np.zeros((CAPACITY_FIRST, *transition)),
-            "immediate": np.zeros((CAPACITY_FIRST, *immediate)),
-            "length": np.zeros((), dtype=np.int64),
-        }
+        steps: Fields = {name: np.zeros((CAPACITY_FIRST, *shape)) for name, shape in self._shapes.items()}
+        return steps | {"length": np.zeros((), dtype=np.int64)}
 
     def advance(self, memory: State, factors: StepFactors) -> None:
         """Store the step; the arrays are replaced by longer ones when a row is full."""
         length = memory["length"]
         if length.max() == memory["transition"].shape[1]:
-            for name in ("transition", "immediate"):
+            for name in self._shapes:
                 memory[name] = np.concatenate((memory[name], np.zeros_like(memory[name])), axis=1)
         rows = np.arange(len(length))
-        memory["transition"][rows, length] = factors.transition
-        memory["immediate"][rows, length] = factors.immediate
+        for name, value in _factors(self._shapes, factors).items():
+            memory[name][rows, length] = value
         length += 1
 
     def gradient(self, memory: State, credit: Array) -> Array:
@@ -94,19 +102,29 @@ class Bptt:
     def _back(self, memory: State, credit: Array, credits_: Array | None) -> Array:
         length = memory["length"]
         rows = np.arange(len(length))
-        gradient = np.zeros((*credit.shape[:2], *self._shapes[1][1:]))
+        gradient = np.zeros((*credit.shape[:2], *self._shapes["immediate"][1:]))
         for back in range(int(length.max())):
             at = length - 1 - back
             if credits_ is not None:
                 credit = credit + credits_[rows, at][:, None]
             there = (at >= 0)[:, None, None, None]
-            gradient += np.where(there, credit_through_units(memory["immediate"][rows, at], credit), 0.0)
-            credit = backward(memory["transition"][rows, at], credit)
+            owed, credit = _back({name: memory[name][rows, at] for name in self._shapes}, credit)
+            gradient += np.where(there, owed, 0.0)
         return gradient
 
     def reset(self, memory: State, rows: BoolArray) -> None:
-        """Forget the past of some rows, in place."""
+        """Begin a sequence in some rows, in place."""
         memory["length"][rows] = 0
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of all stored steps, and what leads to them out of the last, in place."""
+        clear_units(memory["immediate"], units)
+        rows = np.flatnonzero(memory["length"] > 0)
+        at = memory["length"][rows] - 1
+        last = {name: memory[name][rows, at] for name in self._shapes}
+        clear_step(last, units[rows], self._parts)
+        for name, value in last.items():
+            memory[name][rows, at] = value
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence that the stored steps stand for, (B,)."""
@@ -123,28 +141,28 @@ class _Window:
     def __init__(self, cell: Cell, window: int) -> None:
         if window < 1:
             raise ValueError(f"window: at least one step is needed, not {window}")
-        self.shapes = _shapes(cell)
+        self.shapes, self.parts = _shapes(cell), cell.n_parts
         self.window = window
 
     def init_memory(self) -> Fields:
-        transition, immediate = self.shapes
-        return {
-            "transition": np.zeros((self.window, *transition)),
-            "immediate": np.zeros((self.window, *immediate)),
-        }
+        return {name: np.zeros((self.window, *shape)) for name, shape in self.shapes.items()}
 
     def advance(self, memory: State, factors: StepFactors) -> None:
-        push(memory["transition"], factors.transition)
-        push(memory["immediate"], factors.immediate)
+        for name, value in _factors(self.shapes, factors).items():
+            push(memory[name], value)
 
     def back(self, memory: State, credit: Array, credits_: Array | None = None) -> Array:
-        gradient = np.zeros((*credit.shape[:2], *self.shapes[1][1:]))
+        gradient = np.zeros((*credit.shape[:2], *self.shapes["immediate"][1:]))
         for back in range(self.window):
             if credits_ is not None:
                 credit = credit + credits_[:, None, back]
-            gradient += credit_through_units(memory["immediate"][:, back], credit)
-            credit = backward(memory["transition"][:, back], credit)
+            owed, credit = _back({name: memory[name][:, back] for name in self.shapes}, credit)
+            gradient += owed
         return gradient
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        clear_units(memory["immediate"], units)
+        clear_step({name: memory[name][:, 0] for name in self.shapes}, units, self.parts)
 
     def norm(self, memory: State) -> Array:
         parts, n = memory["immediate"].shape[2], memory["immediate"].shape[4]
@@ -178,7 +196,6 @@ class BpttSliding:
 
     def __init__(self, cell: Cell, *, window: int = WINDOW) -> None:
         """Take the sizes of the cell."""
-        refuse_layered(cell, "bptt_sliding")
         self._window = _Window(cell, window)
         self.exact = self.unbiased = cell.recurrence == "none"
         size = window * _size(self._window.shapes)
@@ -195,6 +212,14 @@ class BpttSliding:
     def gradient(self, memory: State, credit: Array) -> Array:
         """Return eq. (1) for C credits at once: (B, C, k, n) -> (B, C, q, n)."""
         return self._window.back(memory, credit)
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of the window, and what leads to them out of the last step, in place."""
+        self._window.forget_units(memory, units)
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence that the kept steps stand for, (B,)."""
@@ -225,7 +250,6 @@ class BpttDisjoint:
 
     def __init__(self, cell: Cell, *, window: int = WINDOW) -> None:
         """Take the sizes of the cell."""
-        refuse_layered(cell, "bptt_disjoint")
         self._window = _Window(cell, window)
         self._credit_shape = (window, cell.n_parts, cell.n_units)
         self.exact = self.unbiased = cell.recurrence == "none"
@@ -254,16 +278,28 @@ class BpttDisjoint:
         """Keep the credit of the present step, (B, k, n), in place."""
         memory["credit"][:, 0] = credit
 
-    def collect(self, memory: State) -> tuple[Array, BoolArray]:
-        """Return eq. (1), (B, q, n), for the rows whose window is full, and empty those."""
+    def collect(self, memory: State, ending: BoolArray | None = None) -> tuple[Array, BoolArray]:
+        """Return eq. (1), (B, q, n), for the rows whose window is full or ending, and empty those."""
         due: BoolArray = memory["filled"] >= self._window.window
+        if ending is not None:
+            due = due | (ending & (memory["filled"] > 0))
         credit = np.zeros_like(memory["credit"][:, :1])
         if not due.any():
-            return np.zeros((len(due), *self._window.shapes[1][1:])), due
+            return np.zeros((len(due), *self._window.shapes["immediate"][1:])), due
         gradient = self._window.back(memory, credit, memory["credit"])[:, 0]
-        for name in ("transition", "immediate", "credit", "filled"):
-            memory[name][due] = 0
+        self.reset(memory, due)
         return np.where(due[:, None, None], gradient, 0.0), due
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place; what their windows hold is lost, unless it was collected."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of the window, and what leads to them out of the last step, in place.
+
+        Credits that were taken before reach other units through them: collect those first.
+        """
+        self._window.forget_units(memory, units)
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence that the window stands for, (B,)."""

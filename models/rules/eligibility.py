@@ -6,8 +6,8 @@ from typing import final
 
 import numpy as np
 
-from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
-from models.rules.products import advance_traces, probe
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
+from models.rules.products import advance_traces, clear_units, probe, start_anew
 from models.rules.rtrl_trace import credit_through_units, refuse_layered
 from models.stability import frobenius_norm
 
@@ -60,6 +60,14 @@ class Eprop:
         """Return credit times the trace, unit by unit: (B, C, k, n) -> (B, C, q, n)."""
         return credit_through_units(memory["trace"], credit)
 
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of the trace, in place."""
+        clear_units(memory["trace"], units)
+
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the trace, (B,)."""
         return frobenius_norm(memory["trace"])
@@ -104,6 +112,14 @@ class Rflo:
     def gradient(self, memory: State, credit: Array) -> Array:
         """Return credit times the trace, unit by unit: (B, C, 1, n) -> (B, C, q, n)."""
         return self._traces.gradient(memory, credit)
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        self._traces.reset(memory, rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of the trace, in place."""
+        self._traces.forget_units(memory, units)
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the trace, (B,)."""

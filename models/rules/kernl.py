@@ -6,9 +6,9 @@ from typing import Final, final
 
 import numpy as np
 
-from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
 from models.random import signs
-from models.rules.products import forward, norm
+from models.rules.products import clear_units, forward, norm, start_anew
 
 DECAY_FIRST: Final = 0.5
 """A new trace keeps exp(-.5) = .6 of itself a step: between the immediate derivative and a long memory."""
@@ -94,6 +94,18 @@ class Kernl:
         through = np.matmul(credit[:, :, 0], memory["kernel"])
         gradient: Array = through[:, :, None] * memory["trace"][:, None]
         return gradient
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place; kernel and decay stay."""
+        start_anew(memory, self.init_memory(), rows, kept=("counter", "kernel", "rate"))
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Make kernel, decay and trace of units that were made anew those of a new model, in place."""
+        both = units[:, :, None] | units[:, None, :]
+        memory["kernel"][...] = np.where(both, np.eye(self._units), memory["kernel"])
+        np.copyto(memory["rate"], DECAY_FIRST, where=units)
+        for name in ("noise", "noise_slope", "response", "trace"):
+            clear_units(memory[name], units)
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence that kernel and trace stand for, (B,)."""

@@ -6,9 +6,9 @@ from typing import final
 
 import numpy as np
 
-from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
 from models.random import signs
-from models.rules.products import norm, probe, spread
+from models.rules.products import clear_states, clear_units, norm, probe, spread, start_anew
 from models.rules.uoro import balance
 
 
@@ -94,6 +94,16 @@ class KfRtrl:
         gradient: Array = by_gate * memory["input_factor"][:, None, None, :, None]
         return gradient.reshape(batch, count, -1, self._units)
 
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of the state factor, in place."""
+        factor = memory["state_factor"]
+        clear_states(factor, units, self._shape[0] // self._units)
+        clear_units(factor.reshape(len(units), -1, self._units), units)
+
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the estimated influence, (B,)."""
         return norm(memory["input_factor"]) * norm(memory["state_factor"])
@@ -175,6 +185,17 @@ class OptimalKronecker:
             along = np.matmul(flat, of_state).reshape(batch, count, self._gates, 1, self._units)
             gradient += along * memory["input_factors"][:, term, None, None, :, None]
         return gradient.reshape(batch, count, -1, self._units)
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of the state factors, in place."""
+        for term in range(self._rank):
+            factor = memory["state_factors"][:, term].reshape(len(units), self._size, -1)
+            clear_states(factor, units, self._size // self._units)
+            clear_units(factor.reshape(len(units), -1, self._units), units)
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the estimated influence, (B,)."""

@@ -6,8 +6,8 @@ from typing import final
 
 import numpy as np
 
-from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
-from models.rules.products import advance_traces
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
+from models.rules.products import advance_traces, clear_step, clear_units, handed_down, start_anew
 from models.rules.rtrl_layers import layered_cell
 from models.rules.rtrl_trace import credit_through_units
 from models.stability import frobenius_norm
@@ -67,19 +67,17 @@ class Layerwise:
 
     def gradient(self, memory: State, credit: Array) -> Array:
         """Return eq. (3) for C credits at once: (B, C, k, n) -> (B, C, q, n)."""
-        return credit_through_units(memory["trace"], self._handed_down(memory["upward"], credit))
+        return credit_through_units(memory["trace"], handed_down(memory["upward"], credit))
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of the trace, in place."""
+        clear_units(memory["trace"], units)
+        clear_step({"upward": memory["upward"]}, units, self._trace_shape[0])
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the traces, (B,)."""
         return frobenius_norm(memory["trace"])
-
-    def _handed_down(self, upward: Array, credit: Array) -> Array:
-        """Return delta of eq. (2) for all layers, (B, C, k, n)."""
-        batch, count, k, _ = credit.shape
-        width = self._width
-        handed = credit.copy()
-        for layer in range(self._n_layers - 1, 0, -1):
-            own = handed[..., layer * width : (layer + 1) * width].reshape(batch, count, k * width)
-            down = np.matmul(own, upward[:, layer - 1]).reshape(batch, count, k, width)
-            handed[..., (layer - 1) * width : layer * width] += down
-        return handed

@@ -6,9 +6,9 @@ from typing import final
 
 import numpy as np
 
-from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
 from models.random import signs
-from models.rules.products import norm, spread
+from models.rules.products import clear_units, norm, spread, start_anew
 from models.rules.rtrl_trace import refuse_layered
 from models.rules.uoro import balance
 
@@ -72,6 +72,15 @@ class RKf:
         along = np.matmul(credit.reshape(batch, -1, parts * n), of_state.reshape(batch, parts * n, q))
         gradient: Array = along[:, :, :, None] * memory["unit_factor"][:, None, None]
         return gradient
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of both factors, in place."""
+        clear_units(memory["unit_factor"], units)
+        np.copyto(memory["state_factor"], 0.0, where=units[:, None, :, None])
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the estimated influence, (B,)."""

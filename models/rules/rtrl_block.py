@@ -123,7 +123,7 @@ class RtrlBlock:
         return gradient
 
     def reset(self, memory: State, rows: BoolArray) -> None:
-        """Start some rows anew, in place."""
+        """Begin a sequence in some rows, in place."""
         memory["influence"][rows] = 0.0
         memory["filled"][rows] = 0
 

@@ -6,8 +6,8 @@ from typing import final
 
 import numpy as np
 
-from models.protocols import Array, Cell, Cost, Fields, LayeredCell, State, StepFactors
-from models.rules.products import advance_traces
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, LayeredCell, State, StepFactors
+from models.rules.products import advance_traces, clear_states, clear_units, start_anew
 from models.rules.rtrl_trace import credit_through_units
 from models.stability import frobenius_norm
 
@@ -110,6 +110,19 @@ class RtrlLayers:
                 through = np.matmul(own, influence).reshape(batch, count, q, self._width)
                 gradient[..., self._units(of)] += through
         return gradient
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of traces and cross terms, in place."""
+        clear_units(memory["trace"], units)
+        for layer in range(1, self._n_layers):
+            for of in range(layer):
+                cross = memory["cross"][:, self._pair(layer, of)]
+                clear_states(cross, units[:, self._units(layer)], self._trace_shape[0])
+                clear_units(cross, units[:, self._units(of)])
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence: traces and cross terms are all of it, (B,)."""

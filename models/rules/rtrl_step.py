@@ -7,7 +7,8 @@ from typing import final
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
+from models.rules.products import clear_states, clear_units, start_anew
 from models.rules.rtrl_trace import refuse_layered
 from models.stability import frobenius_norm
 
@@ -81,6 +82,15 @@ class RtrlStep:
             credit.reshape(batch, n_credits, n_states), influence.reshape(batch, n_states, q * n)
         )
         return flat.reshape(batch, n_credits, q, n)
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of the influence, in place."""
+        clear_states(memory["influence"], units, self._n_parts)
+        clear_units(memory["influence"], units)
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence matrix, (B,)."""

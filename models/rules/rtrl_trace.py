@@ -6,7 +6,8 @@ from typing import final
 
 import numpy as np
 
-from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
+from models.rules.products import clear_units, start_anew
 from models.stability import frobenius_norm
 
 
@@ -69,6 +70,14 @@ class RtrlTrace:
     def gradient(self, memory: State, credit: Array) -> Array:
         """Return eq. (2) for C credits at once: (B, C, k, n) -> (B, C, q, n)."""
         return credit_through_units(memory["trace"], credit)
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of the trace, in place."""
+        clear_units(memory["trace"], units)
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence, which is that of the trace, (B,)."""

@@ -6,9 +6,9 @@ from typing import final
 
 import numpy as np
 
-from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
 from models.random import signs
-from models.rules.products import advance_traces, own_blocks
+from models.rules.products import advance_traces, clear_states, clear_units, own_blocks, start_anew
 from models.rules.rtrl_trace import credit_through_units
 from models.stability import frobenius_norm
 
@@ -91,6 +91,16 @@ class SketchedRtrl:
         own = credit_through_units(memory["trace"], credit)
         gradient: Array = own + between.reshape(own.shape)
         return gradient
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of trace and sketch, in place."""
+        clear_units(memory["trace"], units)
+        clear_states(memory["basis"], units, self._shape[0])
+        clear_units(memory["rest"], units)
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence kept, (B,), the two parts taken as orthogonal."""

@@ -7,7 +7,7 @@ from typing import Protocol, final, runtime_checkable
 import numpy as np
 
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
-from models.rules.products import advance_traces, own_blocks
+from models.rules.products import advance_traces, clear_units, own_blocks, start_anew
 from models.rules.rtrl_step import RtrlStep
 from models.rules.rtrl_trace import credit_through_units, refuse_layered
 from models.stability import frobenius_norm
@@ -62,6 +62,14 @@ class Snap1:
         """Return credit times the trace, unit by unit: (B, C, k, n) -> (B, C, q, n)."""
         return credit_through_units(memory["trace"], credit)
 
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of the trace, in place."""
+        clear_units(memory["trace"], units)
+
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the trace, (B,)."""
         return frobenius_norm(memory["trace"])
@@ -115,6 +123,14 @@ class Snap:
     def gradient(self, memory: State, credit: Array) -> Array:
         """Return credit times the influence for C credits at once: (B, C, k, n) -> (B, C, q, n)."""
         return self._exact.gradient(memory, credit)
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        self._exact.reset(memory, rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of the influence, in place."""
+        self._exact.forget_units(memory, units)
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence, (B,)."""

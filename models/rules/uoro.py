@@ -6,10 +6,9 @@ from typing import Final, final
 
 import numpy as np
 
-from models.protocols import Array, Cell, Cost, Fields, State, StepFactors
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
 from models.random import signs
-from models.rules.products import forward, norm, spread
-from models.rules.rtrl_trace import refuse_layered
+from models.rules.products import clear_units, forward, norm, pushed_up, spread, start_anew
 
 EPSILON: Final = 1e-12
 """Keeps the scalings finite where a norm is zero; far under any norm that is not."""
@@ -30,7 +29,8 @@ class Uoro:
         g = (credit . s_t) t_t                                              (3)
 
     with nu of random signs: E[s t'] = M, since E[nu nu'] = 1 and all else has mean zero. The scalings (2) make
-    the variance least. It is still several times the signal, and grows with the units.
+    the variance least. It is still several times the signal, and grows with the units. Of a layered cell s_t is
+    pushed up through the layers within the step.
 
     Memory: "direction" s, (k, n); "estimate" t, (q, n); "counter" of the draws.
     Cost: O(S^2 + k q n) time, O(S + q n) memory.
@@ -50,7 +50,6 @@ class Uoro:
 
     def __init__(self, cell: Cell, *, seed: int = 0) -> None:
         """Take the sizes of the cell."""
-        refuse_layered(cell, "uoro")
         self._state_shape: tuple[int, ...] = (cell.n_parts, cell.n_units)
         self._params_shape = (cell.n_params_per_unit, cell.n_units)
         self._seed = seed
@@ -77,7 +76,7 @@ class Uoro:
         for part in range(1, self._state_shape[0]):
             projected = projected + nu[:, part, None] * factors.immediate[:, part]
         past, now = balance(estimate, moved), balance(projected, nu)
-        direction[...] = spread(past, moved) * moved + spread(now, nu) * nu
+        direction[...] = pushed_up(factors.upward, spread(past, moved) * moved + spread(now, nu) * nu)
         estimate[...] = estimate / spread(past, estimate) + projected / spread(now, projected)
         memory["counter"] += 1
 
@@ -87,6 +86,15 @@ class Uoro:
         along = (credit * memory["direction"][:, None]).reshape(batch, count, -1).sum(axis=2)
         gradient: Array = along[:, :, None, None] * memory["estimate"][:, None]
         return gradient
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Begin a sequence in some rows, in place."""
+        start_anew(memory, self.init_memory(), rows)
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Take units that were made anew out of both factors, in place."""
+        clear_units(memory["direction"], units)
+        clear_units(memory["estimate"], units)
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the estimated influence, (B,)."""
