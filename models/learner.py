@@ -17,12 +17,14 @@ from typing import final
 
 import numpy as np
 
+from models.plasticity import ContinualBackprop, Renewal
 from models.protocols import (
     Array,
     Blocks,
     BoolArray,
     Cell,
     Fields,
+    IntArray,
     LearningRule,
     Loss,
     Readout,
@@ -43,13 +45,17 @@ class Outcome:
         prediction: what the loss publishes for the outputs, before the target was looked at, (B, o).
         loss: of the prediction, (B,); 0 where not scored.
         gradient_norm: of the cell's gradient before any clipping, (B,); 0 where there was none.
-        moved: rows whose cell parameters were moved, (B,).
+        moved: rows whose cell parameters were moved by this step's gradient, (B,).
+        restarted: rows whose state or influence was no number any more, or had exploded, and began anew, (B,).
+        replaced: units that were made anew in this step, (B,).
     """
 
     prediction: Array
     loss: Array
     gradient_norm: Array
     moved: BoolArray
+    restarted: BoolArray
+    replaced: IntArray
 
 
 @final
@@ -64,6 +70,7 @@ class OnlineLearner:
         loss: of the readout's outputs.
         update: how parameters move: `Descent` with an optimizer, or `Filter`.
         see_inputs: the readout sees the step's inputs beside the recurrent layer.
+        plasticity: whether and how units that are hardly heard are made anew; its widths are `widths_of(cell, readout)`.
 
     Raises:
         ValueError: sizes that do not fit, or a rule that the update cannot work with.
@@ -99,6 +106,7 @@ class OnlineLearner:
         update: Update,
         *,
         see_inputs: bool = False,
+        plasticity: ContinualBackprop | None = None,
     ) -> None:
         """Put the parts together."""
         n_features = features_of(cell) + (cell.n_inputs if see_inputs else 0)
@@ -107,6 +115,7 @@ class OnlineLearner:
         update.check(rule)
         self.cell, self.rule, self.readout, self.loss, self.update = cell, rule, readout, loss, update
         self.see_inputs = see_inputs
+        self._renewal = None if plasticity is None else Renewal(plasticity, cell, readout)
         self._n_read = features_of(cell)
 
     def init_row(self, seed: int = 0) -> Fields:
@@ -116,6 +125,8 @@ class OnlineLearner:
         for at, block in enumerate(self.readout.init_params(rng)):
             fields[f"readout.{at}"] = block
         fields |= _prefixed("memory", self.rule.init_memory())
+        if self._renewal is not None:
+            fields |= _prefixed("plasticity", self._renewal.init_state())
         cell_shape = (self.cell.n_params_per_unit, self.cell.n_units)
         return fields | _prefixed("update", self.update.init_state(cell_shape, self.readout.shapes))
 
@@ -124,6 +135,7 @@ class OnlineLearner:
         rows = [self.init_row(seed) for seed in seeds]
         return {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
 
+    @np.errstate(over="ignore", invalid="ignore")  # what comes of it is found and begins anew
     def step(
         self,
         state: State,
@@ -140,7 +152,8 @@ class OnlineLearner:
             target: (B, t); what stands in rows that are not scored is not looked at.
             scored: rows in which a loss is taken, (B,); by default all.
             reset: rows in which a sequence begins with this step: their recurrent state and the rule's
-                memory start anew, what was learned stays, (B,); by default none.
+                memory start anew, what was learned stays, (B,); by default none. A rule that gathers gradients in
+                windows gives what it has of the sequence that ended.
 
         Raises:
             NonFiniteError: an input, or a target where scored, is not finite or not one of the loss's;
@@ -150,32 +163,50 @@ class OnlineLearner:
         scored = np.ones(batch, dtype=np.bool_) if scored is None else scored
         target = np.where(scored[:, None], target, 0.0)
         self._refuse(inputs, target, scored)
-        memory = part(state, "memory")
+        memory, moments = part(state, "memory"), part(state, "update")
         if reset is not None and reset.any():
-            self._reset(state, memory, reset)
+            self._end(state, moments, memory, reset)
         factors = self.cell.step(state["params"], state["state"], inputs)
         self.rule.advance(memory, factors)
         state["state"] = factors.state
-        read, slope = self.cell.read_out(factors.state)
+        sound: BoolArray = np.all(np.isfinite(factors.state).reshape(batch, -1), axis=1)
+        restarted = ~sound
+        if restarted.any():
+            self._begin(state, memory, restarted)
+        read, slope = self.cell.read_out(state["state"])
         features = read.reshape(batch, self._n_read)
         if self.see_inputs:
             features = np.concatenate((features, inputs), axis=1)
-        outputs, of_params, of_features = self.readout.forward(self._blocks(state), features)
+        blocks = self._blocks(state)
+        outputs, of_params, of_features = self.readout.forward(blocks, features)
         to_read = of_features[:, :, : self._n_read].reshape(batch, -1, *read.shape[1:])
-        moments = part(state, "update")
         change = self.update.change(
             moments,
             self.rule,
             memory,
             self.loss,
-            Scored(outputs, target, scored, of_params, _through_read_out(to_read, slope)),
+            Scored(
+                outputs,
+                target,
+                scored,
+                state["params"],
+                blocks,
+                of_params,
+                _through_read_out(to_read, slope),
+            ),
         )
         state["params"] = state["params"] + change.cell
         for at, block in enumerate(change.readout):
             state[f"readout.{at}"] = state[f"readout.{at}"] + block
+        if change.exploded.any():
+            restarted = restarted | change.exploded
+            self._begin(state, memory, change.exploded)
+        replaced = self._renewed(state, moments, memory, features, scored)
         state.update(_prefixed("memory", memory) | _prefixed("update", moments))
         value = np.where(scored, self.loss.value(outputs, target), 0.0)
-        return Outcome(self.loss.predict(outputs), value, change.gradient_norm, change.moved)
+        return Outcome(
+            self.loss.predict(outputs), value, change.gradient_norm, change.moved, restarted, replaced
+        )
 
     def _blocks(self, state: State) -> Blocks:
         return tuple(state[f"readout.{at}"] for at in range(len(self.readout.shapes)))
@@ -188,15 +219,40 @@ class OnlineLearner:
         if not (valid | ~scored).all():
             raise NonFiniteError("target: not finite, or none that the loss knows; nothing was changed")
 
-    def _reset(self, state: State, memory: State, rows: BoolArray) -> None:
+    def _end(self, state: State, moments: State, memory: State, rows: BoolArray) -> None:
+        """End the sequences of some rows: take what their windows hold, and begin anew."""
+        self._flush(state, moments, memory, rows)
+        self._begin(state, memory, rows)
+
+    def _flush(self, state: State, moments: State, memory: State, rows: BoolArray) -> None:
+        change, due = self.update.flush(moments, self.rule, memory, state["params"], rows)
+        if due.any():
+            state["params"] = state["params"] + change
+
+    def _begin(self, state: State, memory: State, rows: BoolArray) -> None:
         """Start the recurrent state and the rule's memory of some rows anew."""
         state["state"] = np.where(_like(rows, state["state"]), self.cell.init_state(), state["state"])
-        reset = getattr(self.rule, "reset", None)
-        if reset is not None:
-            reset(memory, rows)
-            return
-        for name, value in self.rule.init_memory().items():
-            memory[name] = np.where(_like(rows, memory[name]), value, memory[name])
+        self.rule.reset(memory, rows)
+
+    def _renewed(
+        self, state: State, moments: State, memory: State, features: Array, scored: BoolArray
+    ) -> IntArray:
+        """Make units anew that are hardly heard; return how many in each row, (B,)."""
+        if self._renewal is None:
+            return np.zeros(len(scored), dtype=np.int64)
+        own = part(state, "plasticity")
+        blocks = self._blocks(state)
+        units = self._renewal.choose(own, blocks, features[:, : self._n_read], scored)
+        state.update(_prefixed("plasticity", own))
+        replaced: IntArray = sum(which.sum(axis=1) for which in units)
+        if replaced.any():
+            self._flush(state, moments, memory, replaced > 0)
+            params, fresh_state = state["params"].copy(), state["state"].copy()
+            cell, readout = self._renewal.renew(own, units, params, fresh_state, blocks)
+            state["params"], state["state"] = params, fresh_state
+            self.rule.forget_units(memory, units[0])
+            self.update.forget(moments, cell, readout)
+        return replaced
 
 
 def features_of(cell: Cell) -> int:

@@ -54,7 +54,7 @@ class StepFactors:
         internal: what of the state Jacobian passes inside a unit and by no recurrent weight, (B, k, k, n)
             like a diagonal cell's transition: the leak, the forget gate's path. Dense cells that have such
             a path give it; diagonal cells do not, since all of theirs is.
-        presynaptic: z, (B, p), and
+        presynaptic: z = [what the units read out at the step before, inputs, 1], (B, p), and
         sensitivity: D, (B, k, G, n), where the immediate Jacobian is of rank one in each of the cell's G
             gates: immediate[a, g * p + j, i] = sensitivity[a, g, i] presynaptic[j], with q = G p.
         wiring: where a gate does not see all of z: which of these G p products each parameter is, (q,).
@@ -205,9 +205,12 @@ class Optimizer(Protocol):
         """Return the state for parameters of this shape."""
         ...
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         """Return what to add to the parameters and the rows that it moves, (B, *shape) and (B,).
 
+        `params` are those that the gradient was taken at, (B, *shape); most optimizers do not look at them.
         A row that is not active keeps its state, and its update is zero. The rows returned are those
         of `active` less the ones that a guard refused; a chain hands them on, so that nothing behind
         the guard is changed by a refused gradient.
@@ -240,6 +243,10 @@ class JacobianOptimizer(Protocol):
         """
         ...
 
+    def forget(self, state: State, params: tuple[BoolArray, ...]) -> None:
+        """Make what is known of some parameters that of new ones, in place; blocks of (B, groups, size)."""
+        ...
+
 
 class Readout(Protocol):
     """What stands above the recurrent layer: from the cell's read-out to outputs, with its derivatives."""
@@ -258,6 +265,20 @@ class Readout(Protocol):
         Returns:
             outputs (B, o); d outputs / d params, blocks of (B, o, groups, size); d outputs / d features,
             (B, o, F).
+        """
+        ...
+
+    def contributions(self, params: Blocks, features: Array) -> tuple[Array, ...]:
+        """Return how strongly each unit is heard, (B, units) a layer, the features first, then hidden layers.
+
+        The magnitude of its output times the summed magnitudes of the weights that leave it.
+        """
+        ...
+
+    def renew(self, params: Blocks, units: tuple[BoolArray, ...], fresh: Blocks) -> tuple[BoolArray, ...]:
+        """Make some units of `contributions`' layers new, in place; return which parameters changed, blocks of (B, groups, size).
+
+        What leaves them becomes zero, and of hidden units what comes in that of `fresh` parameters.
         """
         ...
 

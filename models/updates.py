@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 import numpy as np
 
@@ -23,6 +23,11 @@ from models.protocols import (
 
 Shapes = tuple[tuple[int, int], ...]
 
+GRADIENT_USUAL: Final = 1e3
+"""A norm of the cell's gradient up to this needs no second look: with inputs of order one few are over it."""
+INFLUENCE_MAX: Final = 1e6
+"""An influence beyond has exploded: with inputs of order one a sound one is under a thousand."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -32,6 +37,8 @@ class Scored:
         outputs: of the readout, (B, o).
         target: (B, t).
         active: rows in which a loss is taken, (B,).
+        params: of the cell, that the step was made with, (B, q, n).
+        readout: its parameters, blocks of (B, groups, size).
         of_params: d outputs / d readout parameters, blocks of (B, o, groups, size).
         of_state: d outputs / d state of the cell, (B, o, k, n).
     """
@@ -39,6 +46,8 @@ class Scored:
     outputs: Array
     target: Array
     active: BoolArray
+    params: Array
+    readout: Blocks
     of_params: Blocks
     of_state: Array
 
@@ -52,12 +61,14 @@ class Change:
         readout: of the readout's.
         gradient_norm: of the cell's gradient, or derivatives, before any clipping, (B,); 0 where none.
         moved: rows whose cell parameters move, (B,).
+        exploded: rows in which what stands for the influence has; nothing of theirs moves, (B,).
     """
 
     cell: Array
     readout: Blocks
     gradient_norm: Array
     moved: BoolArray
+    exploded: BoolArray
 
 
 class Update(Protocol):
@@ -73,6 +84,16 @@ class Update(Protocol):
 
     def change(self, state: State, rule: LearningRule, memory: State, loss: Loss, step: Scored) -> Change:
         """Return the change; state and the rule's memory in place."""
+        ...
+
+    def flush(
+        self, state: State, rule: LearningRule, memory: State, params: Array, ending: BoolArray
+    ) -> tuple[Array, BoolArray]:
+        """Return what windows that end in some rows add to the cell's parameters, and where, (B, q, n) and (B,)."""
+        ...
+
+    def forget(self, state: State, cell: BoolArray, readout: tuple[BoolArray, ...]) -> None:
+        """Make what is known of some parameters that of new ones, in place: (B, q, n), blocks (B, groups, size)."""
         ...
 
 
@@ -107,29 +128,52 @@ class Descent:
         """Return eq. (1) as the optimizer turns it into a change."""
         of_outputs = np.where(step.active[:, None], loss.gradient(step.outputs, step.target), 0.0)
         credit = weighted(of_outputs, step.of_state)
-        active = step.active
+        due = step.active
         if isinstance(rule, WindowedRule):
             rule.take_credit(memory, credit)
-            gradient, active = rule.collect(memory)
+            gradient, due = rule.collect(memory)
         else:
             gradient = rule.gradient(memory, credit[:, None])[:, 0]
             if isinstance(rule, CreditedRule):
                 rule.take_credit(memory, credit)
-        cell, moved = self._update(state, "cell", gradient, active)
+        norm = _norm(gradient, due)
+        exploded = has_exploded(rule, memory, norm)
+        active = step.active & ~exploded
+        cell, moved = self._update(state, "cell", gradient, due & ~exploded & np.isfinite(norm), step.params)
         flat = np.concatenate(
             [weighted(of_outputs, block).reshape(len(credit), -1) for block in step.of_params], 1
         )
-        readout, _ = self._update(state, "readout", flat, step.active)
+        below = np.concatenate([block.reshape(len(credit), -1) for block in step.readout], 1)
+        readout, _ = self._update(state, "readout", flat, active, below)
         blocks, start = [], 0
         for block in step.of_params:
             size = block.shape[2] * block.shape[3]
             blocks.append(readout[:, start : start + size].reshape(len(credit), *block.shape[2:]))
             start += size
-        return Change(cell, tuple(blocks), _norm(gradient, active), moved)
+        return Change(cell, tuple(blocks), norm, moved, exploded)
 
-    def _update(self, state: State, name: str, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def flush(
+        self, state: State, rule: LearningRule, memory: State, params: Array, ending: BoolArray
+    ) -> tuple[Array, BoolArray]:
+        """Return what unfinished windows give, by the optimizer; nothing for a rule without windows."""
+        if not isinstance(rule, WindowedRule):
+            return np.zeros_like(params), np.zeros_like(ending)
+        gradient, due = rule.collect(memory, ending)
+        return self._update(state, "cell", gradient, due & np.isfinite(_norm(gradient, due)), params)
+
+    def forget(self, state: State, cell: BoolArray, readout: tuple[BoolArray, ...]) -> None:
+        """Put the moments of the parameters back to those of new ones; counts go on."""
+        flat = np.concatenate([block.reshape(len(cell), -1) for block in readout], axis=1)
+        for name, which in (("cell", cell), ("readout", flat)):
+            for field, row in self._optimizer.init_state(which.shape[1:]).items():
+                if np.shape(row) == which.shape[1:]:
+                    np.copyto(state[f"{name}.{field}"], row, where=which)
+
+    def _update(
+        self, state: State, name: str, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         moments = part(state, name)
-        update = self._optimizer.update(moments, gradient, active)
+        update = self._optimizer.update(moments, gradient, active, params)
         state.update(_prefixed(name, moments))
         return update
 
@@ -170,10 +214,33 @@ class Filter:
         if isinstance(rule, CreditedRule):
             of_outputs = np.where(step.active[:, None], loss.gradient(step.outputs, step.target), 0.0)
             rule.take_credit(memory, weighted(of_outputs, step.of_state))
+        norm = _norm(jacobian[0], step.active)
+        exploded = has_exploded(rule, memory, norm)
         updates, moved = self._optimizer.update(
-            state, jacobian, innovation.error, innovation.noise, step.active
+            state, jacobian, innovation.error, innovation.noise, step.active & ~exploded
         )
-        return Change(updates[0].swapaxes(1, 2), updates[1:], _norm(jacobian[0], step.active), moved)
+        return Change(updates[0].swapaxes(1, 2), updates[1:], norm, moved, exploded)
+
+    def flush(
+        self, state: State, rule: LearningRule, memory: State, params: Array, ending: BoolArray
+    ) -> tuple[Array, BoolArray]:
+        """Return nothing: a filter has no rule with windows."""
+        return np.zeros_like(params), np.zeros_like(ending)
+
+    def forget(self, state: State, cell: BoolArray, readout: tuple[BoolArray, ...]) -> None:
+        """Have the optimizer forget what it knows of the parameters."""
+        self._optimizer.forget(state, (cell.swapaxes(1, 2), *readout))
+
+
+def has_exploded(rule: LearningRule, memory: State, norm: Array) -> BoolArray:
+    """Say in which rows the influence has, (B,), from the norms of the cell's gradients or derivatives, (B,).
+
+    The influence's own norm, which some rules have to work for, is asked for only where the gradient is unusual.
+    """
+    unusual: BoolArray = ~(norm <= GRADIENT_USUAL)
+    if not unusual.any():
+        return unusual
+    return unusual & ~(rule.memory_norm(memory) <= INFLUENCE_MAX)
 
 
 def weighted(weights: Array, values: Array) -> Array:

@@ -92,7 +92,7 @@ class Recurrent:
             gradient -= due.residual[:, j, None, None] * jacobian[:, j]
         labelled: BoolArray = np.any(due.valid, axis=1)
         optimizer = _part(state, "optimizer")
-        update, moved = self.optimizer.update(optimizer, gradient, labelled)
+        update, moved = self.optimizer.update(optimizer, gradient, labelled, state["params"])
         state["params"] = state["params"] + update
         state.update(_prefixed("optimizer", optimizer))
         norm = frobenius_norm(gradient)

@@ -34,7 +34,7 @@ class Adam:
         >>> import numpy as np
         >>> adam = Adam(learning_rate=0.1)
         >>> state = {name: row[None] for name, row in adam.init_state((2,)).items()}
-        >>> update, moved = adam.update(state, np.array([[3.0, -5.0]]), np.array([True]))
+        >>> update, moved = adam.update(state, np.array([[3.0, -5.0]]), np.array([True]), np.zeros((1, 2)))
         >>> np.round(update, 6).tolist(), state["update_count"].tolist()
         ([[-0.1, 0.1]], [1])
     """
@@ -56,7 +56,9 @@ class Adam:
             "update_count": np.zeros((), dtype=np.int64),
         }
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         """Take the active rows' gradients into the moments and return eq. (3); zeros elsewhere."""
         per_row = (-1, *[1] * (gradient.ndim - 1))
         mask = active.reshape(per_row)

@@ -78,6 +78,9 @@ class Obgd:
         step = self.learning_rate * error / np.maximum(overshoot, 1.0) / n_outputs
         return _along(step, jacobian), rows
 
+    def forget(self, state: State, params: tuple[BoolArray, ...]) -> None:
+        """Forget nothing: nothing is kept."""
+
 
 @final
 class Intentional:
@@ -132,6 +135,9 @@ class Intentional:
             for at, block in enumerate(jacobian):
                 updates[at] += (self.share * left / power)[:, None, None] * block[:, j]
         return tuple(updates), rows
+
+    def forget(self, state: State, params: tuple[BoolArray, ...]) -> None:
+        """Forget nothing: nothing is kept."""
 
     @staticmethod
     def _dot(one: Array, other: Array) -> Array:
@@ -202,6 +208,13 @@ class Autostep:
                 state[f"recent.{at}"] = recent
                 updates[at] += step
         return tuple(updates), rows
+
+    def forget(self, state: State, params: tuple[BoolArray, ...]) -> None:
+        """Put the parameters' step sizes back to the first ones."""
+        fresh = self.init_state(tuple((block.shape[1], block.shape[2]) for block in params))
+        for at, block in enumerate(params):
+            for name in ("step_size", "recent", "scale"):
+                np.copyto(state[f"{name}.{at}"], fresh[f"{name}.{at}"], where=block)
 
     def _adapted(self, state: State, at: int, phi: Array, delta: Array, there: BoolArray) -> Array:
         """Learn a block's step sizes by eq. (1) to (3); return its share of the sum in (4), (B,)."""

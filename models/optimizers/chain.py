@@ -20,7 +20,7 @@ class Chain:
         >>> from models.optimizers.transforms import clip_by_global_norm
         >>> optimizer = Chain(clip=clip_by_global_norm(1.0), sgd=Sgd(learning_rate=0.5))
         >>> state = {name: row[None] for name, row in optimizer.init_state((2,)).items()}
-        >>> update, _ = optimizer.update(state, np.array([[3.0, 4.0]]), np.array([True]))
+        >>> update, _ = optimizer.update(state, np.array([[3.0, 4.0]]), np.array([True]), np.zeros((1, 2)))
         >>> np.round(update, 6).tolist(), state["clip.norm"].tolist()
         ([[-0.3, -0.4]], [5.0])
     """
@@ -39,14 +39,16 @@ class Chain:
             for field, row in part.init_state(shape).items()
         }
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         """Return what the last part makes of it, and the rows that no part refused."""
         for name, part in self._parts.items():
             prefix = f"{name}."
             own = {
                 field.removeprefix(prefix): rows for field, rows in state.items() if field.startswith(prefix)
             }
-            gradient, active = part.update(own, gradient, active)
+            gradient, active = part.update(own, gradient, active, params)
         return gradient, active
 
 

@@ -6,6 +6,7 @@ from typing import Final, final
 
 import numpy as np
 
+from models.optimizers.rls import forget_in
 from models.protocols import Array, Blocks, BoolArray, Fields, State
 
 NORMAL_FROM_MEDIAN: Final = 1.4826
@@ -130,6 +131,14 @@ class Ekf:
             room = diagonal.mean(axis=-1) < self.trace_max
             diagonal += np.where(moved[:, None] & room, self.process_noise, 0.0)[..., None]  # Eq. (4)
         return self._as_given(updates, shapes), moved
+
+    def forget(self, state: State, params: tuple[BoolArray, ...]) -> None:
+        """Give the parameters the prior's variance and no covariance."""
+        blocks = params
+        if not self.decoupled:
+            blocks = (np.concatenate([block.reshape(len(block), -1) for block in params], axis=1)[:, None],)
+        for at, block in enumerate(blocks):
+            forget_in(state[f"covariance.{at}"], block, self.prior_variance)
 
     def _scaled(self, state: State, error: Array, noise: Array, moved: BoolArray) -> tuple[Array, Array]:
         """Return the errors cut down by the gate, and v; take them into median and variance."""

@@ -31,7 +31,10 @@ class Momentum:
         >>> import numpy as np
         >>> momentum = Momentum(learning_rate=0.1)
         >>> state = {name: row[None] for name, row in momentum.init_state((1,)).items()}
-        >>> [momentum.update(state, np.ones((1, 1)), np.array([True]))[0].item() for _ in range(2)]
+        >>> [
+        ...     momentum.update(state, np.ones((1, 1)), np.array([True]), np.zeros((1, 1)))[0].item()
+        ...     for _ in range(2)
+        ... ]
         [-0.1, -0.19]
     """
 
@@ -47,7 +50,9 @@ class Momentum:
         """Return a velocity of zero."""
         return {"velocity": np.zeros(shape)}
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         """Take the active rows' gradients into the velocity and return eq. (2); zeros elsewhere."""
         mask = active.reshape(-1, *[1] * (gradient.ndim - 1))
         gradient = np.where(mask, gradient, 0.0)

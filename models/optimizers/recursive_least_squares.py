@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from models.optimizers.bounded import masked, usable
-from models.optimizers.rls import FORGETTING, PRIOR_VARIANCE, rls_update
+from models.optimizers.rls import FORGETTING, PRIOR_VARIANCE, forget_in, rls_update
 from models.protocols import Array, Blocks, BoolArray, Fields, State
 
 
@@ -68,3 +68,8 @@ class Rls:
                 )
             updates.append(update)
         return tuple(updates), rows
+
+    def forget(self, state: State, params: tuple[BoolArray, ...]) -> None:
+        """Give the parameters the prior's variance and no covariance."""
+        for at, block in enumerate(params):
+            forget_in(state[f"covariance.{at}"], block, self.prior_variance)

@@ -61,3 +61,9 @@ def rls_update(
         np.where(ok[..., None], new_weights, weights),
         np.where(ok[..., None, None], new_covariance, covariance),
     )
+
+
+def forget_in(covariance: Array, params: BoolArray, prior_variance: float) -> None:
+    """Give some parameters the prior's variance and no covariance, in place: (..., N, N) and (..., N)."""
+    either = params[..., :, None] | params[..., None, :]
+    np.copyto(covariance, prior_variance * np.eye(covariance.shape[-1]), where=either)

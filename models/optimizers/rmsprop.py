@@ -31,7 +31,7 @@ class RmsProp:
         >>> import numpy as np
         >>> rmsprop = RmsProp(learning_rate=0.1)
         >>> state = {name: row[None] for name, row in rmsprop.init_state((1,)).items()}
-        >>> update, _ = rmsprop.update(state, np.full((1, 1), 5.0), np.array([True]))
+        >>> update, _ = rmsprop.update(state, np.full((1, 1), 5.0), np.array([True]), np.zeros((1, 1)))
         >>> np.round(update, 6).tolist()
         [[-0.316228]]
     """
@@ -48,7 +48,9 @@ class RmsProp:
         """Return a mean square of zero."""
         return {"mean_square": np.zeros(shape)}
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         """Take the active rows' gradients into the mean square and return eq. (2); zeros elsewhere."""
         mask = active.reshape(-1, *[1] * (gradient.ndim - 1))
         gradient = np.where(mask, gradient, 0.0)

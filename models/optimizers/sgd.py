@@ -22,7 +22,7 @@ class Sgd:
     Example:
         >>> import numpy as np
         >>> update, moved = Sgd(learning_rate=0.5).update(
-        ...     {}, np.array([[2.0], [2.0]]), np.array([True, False])
+        ...     {}, np.array([[2.0], [2.0]]), np.array([True, False]), np.zeros((2, 1))
         ... )
         >>> update.ravel().tolist(), moved.tolist()
         ([-1.0, 0.0], [True, False])
@@ -36,7 +36,9 @@ class Sgd:
         """Return no fields."""
         return {}
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         """Return eq. (1) for the active rows and zeros for the others."""
         mask = active.reshape(-1, *[1] * (gradient.ndim - 1))
         return np.where(mask, -self.learning_rate * gradient, 0.0), active

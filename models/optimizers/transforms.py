@@ -29,7 +29,7 @@ class FiniteGuard:
         >>> guard = FiniteGuard(norm_max=10.0)
         >>> state = {"skipped": np.zeros(3, bool), "skip_count": np.zeros(3, np.int64)}
         >>> gradient = np.array([[1.0], [np.nan], [11.0]])
-        >>> update, moved = guard.update(state, gradient, np.array([True, True, True]))
+        >>> update, moved = guard.update(state, gradient, np.array([True, True, True]), np.zeros((3, 1)))
         >>> update.ravel().tolist(), moved.tolist(), state["skip_count"].tolist()
         ([1.0, 0.0, 0.0], [True, False, False], [0, 1, 1])
     """
@@ -42,7 +42,9 @@ class FiniteGuard:
         """Return a flag and a count of nothing skipped."""
         return {"skipped": np.zeros((), dtype=np.bool_), "skip_count": np.zeros((), dtype=np.int64)}
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         """Return the gradient with zeros in refused rows, and the active rows less those."""
         norm = frobenius_norm(gradient)
         passes = np.isfinite(norm) & (norm <= self.norm_max)
@@ -68,7 +70,7 @@ class ClipByGlobalNorm:
         >>> import numpy as np
         >>> clip = ClipByGlobalNorm(norm_max=1.0)
         >>> state = {name: row[None] for name, row in clip.init_state((2,)).items()}
-        >>> update, _ = clip.update(state, np.array([[3.0, 4.0]]), np.array([True]))
+        >>> update, _ = clip.update(state, np.array([[3.0, 4.0]]), np.array([True]), np.zeros((1, 2)))
         >>> np.round(update, 6).tolist(), state["norm"].tolist(), state["clipped"].tolist()
         ([[0.6, 0.8]], [5.0], [True])
     """
@@ -87,7 +89,9 @@ class ClipByGlobalNorm:
             "clip_count": np.zeros((), dtype=np.int64),
         }
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         """Return eq. (1) for the active rows and zeros for the others."""
         per_row = (-1, *[1] * (gradient.ndim - 1))
         gradient = np.where(active.reshape(per_row), gradient, 0.0)
@@ -115,7 +119,7 @@ class ClipByValue:
         >>> import numpy as np
         >>> clip = ClipByValue(value_max=1.0)
         >>> state = {name: row[None] for name, row in clip.init_state((2,)).items()}
-        >>> clip.update(state, np.array([[3.0, -0.5]]), np.array([True]))[0].tolist()
+        >>> clip.update(state, np.array([[3.0, -0.5]]), np.array([True]), np.zeros((1, 2)))[0].tolist()
         [[1.0, -0.5]]
     """
 
@@ -129,7 +133,9 @@ class ClipByValue:
         """Return nothing clipped."""
         return {"clipped": np.zeros((), dtype=np.bool_), "clip_count": np.zeros((), dtype=np.int64)}
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         """Return eq. (1) for the active rows and zeros for the others."""
         gradient = np.where(active.reshape(-1, *[1] * (gradient.ndim - 1)), gradient, 0.0)
         cut = np.clip(gradient, -self.value_max, self.value_max)
@@ -181,7 +187,9 @@ class ClipByZScore:
             "clip_count": np.zeros((), dtype=np.int64),
         }
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         """Return eq. (1) for the active rows and zeros for the others; a gradient of zero is not counted."""
         per_row = (-1, *[1] * (gradient.ndim - 1))
         gradient = np.where(active.reshape(per_row), gradient, 0.0)

@@ -16,26 +16,24 @@ class AdamW:
 
         update = Adam(g) - learning_rate decay theta                        (1)
 
-    An optimizer of Onward sees gradients and not parameters, so it keeps what has been added so far: eq. (1)
-    draws the parameters back to where they began, not to zero. For recurrent weights that is the better
-    anchor: at zero a unit has no memory, and a drawn mode has one.
+    Every parameter is drawn to zero, also those of recurrent modes, for which zero is a memory like any other: with
+    lambda = exp(-exp(nu) + i exp(theta)) it is one of a single step.
 
-    State: Adam's, and "moved", what was added so far, of the parameters' shape.
-    Cost: O(P) time and 3 P memory.
+    State: Adam's. Cost: O(P) time and 2 P memory.
 
     Args:
         learning_rate: Adam's.
-        decay: share of what was added that is taken back, per unit of learning rate; the paper's default.
+        decay: share of a parameter that is taken off an update, per unit of learning rate; the paper's default.
 
-    Source: Loshchilov & Hutter (2019), algorithm 2; for decay towards the start, Kumar et al. (2023).
+    Source: Loshchilov & Hutter (2019), algorithm 2.
 
     Example:
         >>> import numpy as np
         >>> adamw = AdamW(learning_rate=0.1, decay=1.0)
         >>> state = {name: row[None] for name, row in adamw.init_state((1,)).items()}
-        >>> steps = [adamw.update(state, np.array([[g]]), np.array([True]))[0].item() for g in (1.0, 1.0)]
-        >>> np.round(steps, 6).tolist()
-        [-0.1, -0.09]
+        >>> update, _ = adamw.update(state, np.array([[1.0]]), np.array([True]), np.array([[2.0]]))
+        >>> np.round(update, 6).tolist()
+        [[-0.3]]
     """
 
     def __init__(self, *, learning_rate: float, decay: float = 0.01) -> None:
@@ -46,13 +44,13 @@ class AdamW:
         self._rate = learning_rate * decay
 
     def init_state(self, shape: tuple[int, ...]) -> Fields:
-        """Return Adam's state, and nothing moved."""
-        return self._adam.init_state(shape) | {"moved": np.zeros(shape)}
+        """Return Adam's state."""
+        return self._adam.init_state(shape)
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         """Return eq. (1) for the active rows and zeros for the others."""
         mask = active.reshape(-1, *[1] * (gradient.ndim - 1))
-        update, moved = self._adam.update(state, gradient, active)
-        update = update - np.where(mask, self._rate * state["moved"], 0.0)
-        state["moved"] += update
-        return update, moved
+        update, moved = self._adam.update(state, gradient, active, params)
+        return update - np.where(mask, self._rate * params, 0.0), moved

@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from models.protocols import Array, Blocks
+from models.protocols import Array, Blocks, BoolArray
 from models.readouts.linear import with_one
 
 
@@ -78,3 +78,27 @@ class FeedForward:
         if self.direct:
             of_features = of_features + weights[:, :, self.n_hidden : -1]
         return outputs, (of_hidden, of_weights), of_features
+
+    def contributions(self, params: Blocks, features: Array) -> tuple[Array, ...]:
+        """Return how strongly each feature and each hidden unit is heard."""
+        hidden_weights, weights = params
+        hidden = np.tanh(np.matmul(hidden_weights, with_one(features)[:, :, None])[:, :, 0])
+        leaving = np.abs(hidden_weights[:, :, :-1]).sum(axis=1)
+        if self.direct:
+            leaving = leaving + np.abs(weights[:, :, self.n_hidden : -1]).sum(axis=1)
+        of_hidden = np.abs(weights[:, :, : self.n_hidden]).sum(axis=1)
+        return np.abs(features) * leaving, np.abs(hidden) * of_hidden
+
+    def renew(self, params: Blocks, units: tuple[BoolArray, ...], fresh: Blocks) -> tuple[BoolArray, ...]:
+        """Set what leaves features and hidden units that are new to zero; draw what enters the hidden ones."""
+        features, hidden = units
+        below, above = (np.zeros(block.shape, dtype=np.bool_) for block in params)
+        below[:, :, :-1] = features[:, None]
+        params[0][below] = 0.0
+        if self.direct:
+            above[:, :, self.n_hidden : -1] = features[:, None]
+        above[:, :, : self.n_hidden] = hidden[:, None]
+        params[1][above] = 0.0
+        below |= hidden[:, :, None]
+        np.copyto(params[0], fresh[0], where=hidden[:, :, None])
+        return below, above

@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from models.protocols import Array, Blocks
+from models.protocols import Array, Blocks, BoolArray
 
 
 def with_one(features: Array) -> Array:
@@ -62,3 +62,14 @@ class Linear:
         outputs = np.matmul(weights, seen[:, :, None])[:, :, 0]
         of_params = np.eye(self.n_outputs)[None, :, :, None] * seen[:, None, None, :]
         return outputs, (of_params,), weights[:, :, :-1]
+
+    def contributions(self, params: Blocks, features: Array) -> tuple[Array, ...]:
+        """Return how strongly each feature is heard."""
+        return (np.abs(features) * np.abs(params[0][:, :, :-1]).sum(axis=1),)
+
+    def renew(self, params: Blocks, units: tuple[BoolArray, ...], fresh: Blocks) -> tuple[BoolArray, ...]:
+        """Set the weights of the features that are new to zero."""
+        changed = np.zeros(params[0].shape, dtype=np.bool_)
+        changed[:, :, :-1] = units[0][:, None]
+        params[0][changed] = 0.0
+        return (changed,)

@@ -42,7 +42,9 @@ class Recorder:
     def init_state(self, shape: tuple[int, ...]) -> Fields:
         return {}
 
-    def update(self, state: State, gradient: Array, active: BoolArray) -> tuple[Array, BoolArray]:
+    def update(
+        self, state: State, gradient: Array, active: BoolArray, params: Array
+    ) -> tuple[Array, BoolArray]:
         self.total[gradient.ndim] = self.total.get(gradient.ndim, 0.0) + gradient
         return np.zeros_like(gradient), active
 

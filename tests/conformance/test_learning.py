@@ -71,7 +71,7 @@ def losses_and_params(
             gradient = rule.gradient(memory, credit[:, None])[:, 0]
             if isinstance(rule, CreditedRule):
                 rule.take_credit(memory, credit)
-        update, _ = optimizer.update(moments, gradient, active)
+        update, _ = optimizer.update(moments, gradient, active, params)
         params = params + update
     return losses, first, params
 

@@ -17,9 +17,11 @@ from hypothesis.extra import numpy as hnp
 from models.optimizers import OPTIMIZERS, Chain, chain, clip_by_global_norm, finite_guard
 from models.protocols import Array, Optimizer, State
 from tests.conformance.cases import one_row
-from tests.oracles.optimizers import optimizer_oracle
+from tests.oracles.optimizers import START, optimizer_oracle
 
 SHAPE = (3, 2)
+NO_PARAMS = np.zeros(())
+"""For what does not look at them."""
 NORM_MAX = 1.0
 ACTIVE = np.array([True])
 INACTIVE = np.array([False])
@@ -51,8 +53,10 @@ def test_an_optimizer_equals_its_scalar_form(name: str, steps: list[tuple[Array,
     optimizer = OPTIMIZERS[name](learning_rate=0.05)
     state = one_row(optimizer.init_state(SHAPE))
     scalars = [optimizer_oracle(name)(0.05) for _ in range(math.prod(SHAPE))]
+    params = np.full((1, *SHAPE), START)
     for gradient, active in steps:
-        update, moved = optimizer.update(state, gradient[None], np.array([active]))
+        update, moved = optimizer.update(state, gradient[None], np.array([active]), params)
+        params = params + update
         expected = [
             scalar.update(float(g)) if active else 0.0
             for scalar, g in zip(scalars, gradient.ravel(), strict=True)
@@ -68,7 +72,7 @@ def test_a_learning_rate_of_zero_moves_nothing(name: str, gradient: Array) -> No
     state = one_row(optimizer.init_state(SHAPE))
     params = np.linspace(-1, 1, math.prod(SHAPE)).reshape(1, *SHAPE)
     for _ in range(3):
-        update, _ = optimizer.update(state, gradient[None], ACTIVE)
+        update, _ = optimizer.update(state, gradient[None], ACTIVE, NO_PARAMS)
         assert (params + update).tobytes() == params.tobytes()
 
 
@@ -80,14 +84,14 @@ def test_an_inactive_row_is_as_if_the_event_had_not_been(
     optimizer = guarded(name)
     with_it, without = one_row(optimizer.init_state(SHAPE)), one_row(optimizer.init_state(SHAPE))
     for state in (with_it, without):
-        optimizer.update(state, first[None] * 1e-3, ACTIVE)
+        optimizer.update(state, first[None] * 1e-3, ACTIVE, NO_PARAMS)
     before = bits(with_it)
-    update, moved = optimizer.update(with_it, between[None], INACTIVE)
+    update, moved = optimizer.update(with_it, between[None], INACTIVE, NO_PARAMS)
     assert not update.any()
     assert not moved.any()
     assert bits(with_it) == before
-    after_it, _ = optimizer.update(with_it, last[None] * 1e-3, ACTIVE)
-    after_nothing, _ = optimizer.update(without, last[None] * 1e-3, ACTIVE)
+    after_it, _ = optimizer.update(with_it, last[None] * 1e-3, ACTIVE, NO_PARAMS)
+    after_nothing, _ = optimizer.update(without, last[None] * 1e-3, ACTIVE, NO_PARAMS)
     assert after_it.tobytes() == after_nothing.tobytes()
 
 
@@ -97,7 +101,7 @@ def test_an_optimizer_alone_ignores_what_stands_in_inactive_rows(name: str) -> N
     state = one_row(optimizer.init_state(SHAPE))
     before = bits(state)
     for value in (np.nan, np.inf, 1e300):
-        update, _ = optimizer.update(state, np.full((1, *SHAPE), value), INACTIVE)
+        update, _ = optimizer.update(state, np.full((1, *SHAPE), value), INACTIVE, NO_PARAMS)
         assert not update.any()
     assert bits(state) == before
 
@@ -109,7 +113,7 @@ def test_an_optimizer_descends(name: str) -> None:
     state = one_row(optimizer.init_state(SHAPE))
     first = float((params**2).sum())
     for _ in range(200):
-        params = params + optimizer.update(state, 2.0 * params, ACTIVE)[0]
+        params = params + optimizer.update(state, 2.0 * params, ACTIVE, params)[0]
     assert float((params**2).sum()) < 0.01 * first
 
 
@@ -117,7 +121,7 @@ def test_an_optimizer_descends(name: str) -> None:
 def test_clipping_bounds_the_norm_and_keeps_the_direction(gradient: Array, norm_max: float) -> None:
     clip = clip_by_global_norm(norm_max)
     state = one_row(clip.init_state(SHAPE))
-    clipped, _ = clip.update(state, gradient[None], ACTIVE)
+    clipped, _ = clip.update(state, gradient[None], ACTIVE, NO_PARAMS)
     norm = np.linalg.norm(gradient)
     np.testing.assert_allclose(state["norm"], [norm], rtol=1e-12)
     assert np.linalg.norm(clipped) <= norm_max * (1 + 1e-12)
@@ -134,7 +138,7 @@ def test_clipping_counts_the_active_rows_that_were_over_the_bound() -> None:
     state = {name: np.repeat(row[None], 3, axis=0) for name, row in clip.init_state((1,)).items()}
     gradient = np.array([[3.0], [0.5], [3.0]])
     for _ in range(2):
-        clip.update(state, gradient, np.array([True, True, False]))
+        clip.update(state, gradient, np.array([True, True, False]), NO_PARAMS)
     assert state["clip_count"].tolist() == [2, 0, 0]
     assert state["clipped"].tolist() == [True, False, False]
     assert state["norm"].tolist() == [3.0, 0.5, 0.0]
@@ -153,17 +157,17 @@ def test_a_refused_gradient_changes_nothing_behind_the_guard(
 ) -> None:
     optimizer = guarded(name)
     state = one_row(optimizer.init_state(SHAPE))
-    optimizer.update(state, good[None] * 1e-3, ACTIVE)
+    optimizer.update(state, good[None] * 1e-3, ACTIVE, NO_PARAMS)
     before = bits(unguarded_fields(state))
     gradient = good[None] * 1e-3
     gradient.reshape(-1)[where] = bad
-    update, moved = optimizer.update(state, gradient, ACTIVE)
+    update, moved = optimizer.update(state, gradient, ACTIVE, NO_PARAMS)
     assert not update.any()
     assert not moved.any()
     assert bits(unguarded_fields(state)) == before
     assert state["guard.skipped"].tolist() == [True]
     assert state["guard.skip_count"].tolist() == [1]
-    _, moved = optimizer.update(state, good[None] * 1e-3, ACTIVE)
+    _, moved = optimizer.update(state, good[None] * 1e-3, ACTIVE, NO_PARAMS)
     assert moved.all()
     assert state["guard.skipped"].tolist() == [False]
 
@@ -172,7 +176,7 @@ def test_a_guard_refuses_row_by_row() -> None:
     optimizer = guarded()
     state = {name: np.repeat(row[None], 4, axis=0) for name, row in optimizer.init_state((1,)).items()}
     gradient = np.array([[0.5], [np.nan], [10.5], [np.inf]])
-    update, moved = optimizer.update(state, gradient, np.array([True, True, True, False]))
+    update, moved = optimizer.update(state, gradient, np.array([True, True, True, False]), NO_PARAMS)
     assert moved.tolist() == [True, False, False, False]
     assert update[1:].any() == np.False_
     assert update[0, 0] < 0.0
@@ -182,8 +186,8 @@ def test_a_guard_refuses_row_by_row() -> None:
 def test_a_guards_flag_is_that_of_the_rows_last_active_gradient() -> None:
     guard = finite_guard(1.0)
     state = one_row(guard.init_state((1,)))
-    guard.update(state, np.array([[2.0]]), ACTIVE)
-    guard.update(state, np.array([[0.0]]), INACTIVE)
+    guard.update(state, np.array([[2.0]]), ACTIVE, NO_PARAMS)
+    guard.update(state, np.array([[0.0]]), INACTIVE, NO_PARAMS)
     assert state["skipped"].tolist() == [True]
     assert state["skip_count"].tolist() == [1]
 
@@ -191,8 +195,8 @@ def test_a_guards_flag_is_that_of_the_rows_last_active_gradient() -> None:
 def test_a_guard_without_a_bound_lets_all_finite_norms_pass() -> None:
     guard = finite_guard()
     state = one_row(guard.init_state((2,)))
-    assert guard.update(state, np.array([[1e150, -1e150]]), ACTIVE)[1].all()
-    assert not guard.update(state, np.array([[np.inf, 0.0]]), ACTIVE)[1].any()
+    assert guard.update(state, np.array([[1e150, -1e150]]), ACTIVE, NO_PARAMS)[1].all()
+    assert not guard.update(state, np.array([[np.inf, 0.0]]), ACTIVE, NO_PARAMS)[1].any()
 
 
 def test_a_chain_names_its_fields_by_its_parts() -> None:
@@ -217,6 +221,6 @@ def test_chains_nest() -> None:
     inner: Optimizer = chain(clip=clip_by_global_norm(1.0), sgd=OPTIMIZERS["sgd"](learning_rate=1.0))
     outer = chain(guard=finite_guard(), rest=inner)
     state = one_row(outer.init_state((2,)))
-    update, _ = outer.update(state, np.array([[3.0, 4.0]]), ACTIVE)
+    update, _ = outer.update(state, np.array([[3.0, 4.0]]), ACTIVE, NO_PARAMS)
     np.testing.assert_allclose(update, [[-0.6, -0.8]], rtol=1e-12)
     assert state["rest.clip.norm"].tolist() == [5.0]

@@ -52,7 +52,7 @@ def results_of(
         state = factors.state
         rule.advance(memory, factors)
         gradients = rule.gradient(memory, credits_[at])
-        update, moved = optimizer.update(moments, gradients[:, 0] + gradients[:, 1], active[at])
+        update, moved = optimizer.update(moments, gradients[:, 0] + gradients[:, 1], active[at], params)
         params = params + update
         read, slope = cell.read_out(state)
         results.append(

@@ -20,7 +20,7 @@ from models.learner import OnlineLearner, features_of
 from models.losses import LOSSES
 from models.modes import Batch, Event, asynchronous, endless, sequence_to_category, synchronous
 from models.optimizers import OPTIMIZERS
-from models.protocols import Array, Fields, LearningRule, Loss, State
+from models.protocols import Array, BoolArray, Fields, LearningRule, Loss, State
 from models.readouts import READOUTS
 from models.rules import RULES
 from models.updates import Change, Descent, Scored, Shapes, weighted
@@ -158,7 +158,17 @@ class Recorder:
         gradient = rule.gradient(memory, weighted(of_outputs, step.of_state)[:, None])[:, 0]
         self.gradients.append(gradient)
         still = tuple(np.zeros((len(gradient), *block.shape[2:])) for block in step.of_params)
-        return Change(np.zeros_like(gradient), still, np.zeros(len(gradient)), step.active)
+        return Change(
+            np.zeros_like(gradient), still, np.zeros(len(gradient)), step.active, np.zeros_like(step.active)
+        )
+
+    def flush(
+        self, state: State, rule: LearningRule, memory: State, params: Array, ending: BoolArray
+    ) -> tuple[Array, BoolArray]:
+        return np.zeros_like(params), np.zeros_like(ending)
+
+    def forget(self, state: State, cell: BoolArray, readout: tuple[BoolArray, ...]) -> None:
+        pass
 
 
 def sequence_of(mode: str, length: int, rng: np.random.Generator) -> list[Event]:

@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
+START = 3.0
+"""Where the parameters of the oracles that look at them begin."""
+
 
 class ScalarOptimizer(Protocol):
     """An optimizer of one number."""
@@ -65,11 +68,11 @@ class ScalarRmsProp:
 
 
 class ScalarAdamW:
-    """Adam with decoupled decay towards the start, for one number."""
+    """Adam with decoupled decay towards zero, for one number that starts at START."""
 
     def __init__(self, learning_rate: float) -> None:
         self.adam = ScalarAdam(learning_rate)
-        self.position = 0.0
+        self.position = START
 
     def update(self, gradient: float) -> float:
         step = self.adam.update(gradient) - 0.01 * self.adam.learning_rate * self.position
