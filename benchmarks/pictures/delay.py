@@ -95,7 +95,7 @@ def identify(params: Array, noise: float, rate: float, *, own: bool) -> Array:
         credit[:, 0, 0] = (state[:, 0].sum(axis=1) - outputs[t])[:, None]
         gradient = rule.gradient(memory, credit)[:, 0]
         adam.learning_rate = rate * (1.0 - t / LEARNING_STEPS)
-        params = params + adam.update(moments, gradient, every)[0]
+        params = params + adam.update(moments, gradient, every, params)[0]
     return params
 
 

@@ -1,4 +1,7 @@
-"""Step sizes that follow the error at hand: ObGD, intentional updates, Autostep."""
+"""Step sizes that follow the error at hand: ObGD, intentional updates, Autostep.
+
+Errors and derivatives are those of the loss with its noise taken off, see `innovations`.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,11 @@ from typing import Final, final
 
 import numpy as np
 
+from models.optimizers.innovations import whitened
 from models.protocols import Array, Blocks, BoolArray, Fields, State
 
 EPSILON: Final = 1e-12
 """Keeps a division finite where all derivatives are zero."""
-
-
-def usable(jacobian: Blocks, error: Array, active: BoolArray) -> BoolArray:
-    """Return the active rows whose derivatives and errors are finite, (B,)."""
-    rows: BoolArray = active & np.isfinite(error).all(axis=1)
-    for block in jacobian:
-        rows = rows & np.isfinite(block).reshape(len(block), -1).all(axis=1)
-    return rows
-
-
-def masked(jacobian: Blocks, error: Array, rows: BoolArray) -> tuple[Blocks, Array]:
-    """Return derivatives and errors with zeros in all other rows."""
-    blocks = tuple(np.where(rows[:, None, None, None], block, 0.0) for block in jacobian)
-    return blocks, np.where(rows[:, None], error, 0.0)
 
 
 @final
@@ -34,7 +24,8 @@ class Obgd:
         M_j = learning_rate kappa max(|delta_j|, 1) |e_j|_1                 (2)
 
     With several outputs each has a bound of its own, over their number, so that all together hold it.
-    Needs no tuning: the learning rate is 1.
+    Needs no tuning: the learning rate is 1. Where no derivative is over one in magnitude, an output moves by at most a share
+    1 / kappa of its error; larger ones, of features that are not scaled, can overshoot.
 
     No state. Cost: O(o P) time.
 
@@ -47,9 +38,9 @@ class Obgd:
     Example:
         >>> import numpy as np
         >>> (update,), _ = Obgd().update(
-        ...     {}, (np.full((1, 1, 1, 2), 4.0),), np.ones((1, 1)), np.ones((1, 1)), np.array([True])
+        ...     {}, (np.ones((1, 1, 1, 2)),), np.ones((1, 1)), np.ones((1, 1)), np.array([True])
         ... )
-        >>> update.tolist()  # the error falls by 8 x .25 / 4: half of it
+        >>> update.tolist()  # the error of 1 falls by 2 x .25, half of it
         [[[0.25, 0.25]]]
     """
 
@@ -68,8 +59,7 @@ class Obgd:
         self, state: State, jacobian: Blocks, error: Array, noise: Array, active: BoolArray
     ) -> tuple[Blocks, BoolArray]:
         """Return the sum of eq. (1) over outputs."""
-        rows = usable(jacobian, error, active)
-        jacobian, error = masked(jacobian, error, rows)
+        jacobian, error, rows = whitened(jacobian, error, noise, active)
         batch, n_outputs = error.shape
         size = np.zeros((batch, n_outputs))
         for block in jacobian:
@@ -123,8 +113,7 @@ class Intentional:
         self, state: State, jacobian: Blocks, error: Array, noise: Array, active: BoolArray
     ) -> tuple[Blocks, BoolArray]:
         """Return eq. (1)."""
-        rows = usable(jacobian, error, active)
-        jacobian, error = masked(jacobian, error, rows)
+        jacobian, error, rows = whitened(jacobian, error, noise, active)
         updates = [np.zeros((len(error), *block.shape[2:])) for block in jacobian]
         for j in range(error.shape[1]):
             left = error[:, j]
@@ -189,8 +178,7 @@ class Autostep:
         self, state: State, jacobian: Blocks, error: Array, noise: Array, active: BoolArray
     ) -> tuple[Blocks, BoolArray]:
         """Return the sum of eq. (5) over outputs, after the step sizes were learned."""
-        rows = usable(jacobian, error, active)
-        jacobian, error = masked(jacobian, error, rows)
+        jacobian, error, rows = whitened(jacobian, error, noise, active)
         there = rows[:, None, None]
         updates = [np.zeros((len(error), *block.shape[2:])) for block in jacobian]
         for j in range(error.shape[1]):

@@ -6,6 +6,7 @@ from typing import Final, final
 
 import numpy as np
 
+from models.optimizers.innovations import whitened
 from models.optimizers.rls import forget_in
 from models.protocols import Array, Blocks, BoolArray, Fields, State
 
@@ -20,7 +21,7 @@ WARM_UP: Final = 10
 class Ekf:
     """Extended Kalman filter over the parameters, joint or decoupled by unit.
 
-        s = r_j + sum_g H_jg P_g H_jg'                                      (1)
+        s = v + sum_g H_jg P_g H_jg'                                        (1)
         theta_g <- theta_g + P_g H_jg' (e_j - H_j d) / s                     (2)
         P_g <- P_g - P_g H_jg' H_jg P_g / s                                  (3)
         P_g <- P_g + Q, once a label                                         (4)
@@ -31,7 +32,7 @@ class Ekf:
     parameters (joint), or those of one unit (decoupled: P is block-diagonal). P stays symmetric to the
     bit, since (3) subtracts a product of a vector with itself.
 
-    The noise is r_j = noise_j v, where v is the running mean square of e_j / sqrt(noise_j); and an error
+    H and e have their noise taken off (`innovations`), and v is the running mean square of e; an error
     over `gate` robust standard deviations is cut down to that, as otherwise one outlier undoes what was
     learned. The robust scale is 1.4826 times a running median of magnitudes: a single outlier moves it by
     a step of its own size at most.
@@ -106,13 +107,9 @@ class Ekf:
         """Take one label a row by eq. (1) to (4)."""
         batch, n_outputs = error.shape
         shapes = tuple((block.shape[2], block.shape[3]) for block in jacobian)
-        moved = active & np.isfinite(error).all(axis=1) & np.isfinite(noise).all(axis=1)
-        for block in jacobian:
-            moved = moved & np.isfinite(block).reshape(batch, -1).all(axis=1)
-        error = np.where(moved[:, None], error, 0.0)
-        noise = np.where(moved[:, None], noise, 1.0)
-        slopes = [np.where(moved[:, None, None, None], h, 0.0) for h in self._blocks_of(jacobian, n_outputs)]
-        error, level = self._scaled(state, error, noise, moved)
+        jacobian, error, moved = whitened(jacobian, error, noise, active)
+        slopes = self._blocks_of(jacobian, n_outputs)
+        error, level = self._scaled(state, error, moved)
         updates = [np.zeros((batch, *h.shape[2:])) for h in slopes]
         for j in range(n_outputs):
             surprise = error[:, j] - _inner([h[:, j] for h in slopes], updates)
@@ -120,7 +117,7 @@ class Ekf:
                 np.matmul(state[f"covariance.{at}"], h[:, j, :, :, None])[..., 0]
                 for at, h in enumerate(slopes)
             ]
-            total = noise[:, j] * level + _inner([h[:, j] for h in slopes], gains)
+            total = level + _inner([h[:, j] for h in slopes], gains)
             for at, gain in enumerate(gains):
                 updates[at] += gain * (surprise / total)[:, None, None]  # Eq. (2)
                 root = gain / np.sqrt(total)[:, None, None]
@@ -140,15 +137,14 @@ class Ekf:
         for at, block in enumerate(blocks):
             forget_in(state[f"covariance.{at}"], block, self.prior_variance)
 
-    def _scaled(self, state: State, error: Array, noise: Array, moved: BoolArray) -> tuple[Array, Array]:
+    def _scaled(self, state: State, error: Array, moved: BoolArray) -> tuple[Array, Array]:
         """Return the errors cut down by the gate, and v; take them into median and variance."""
         count = state["label_count"] + moved
-        relative = error / np.sqrt(noise)
-        magnitude = np.abs(relative).mean(axis=1)
+        magnitude = np.abs(error).mean(axis=1)
         first = moved & (count == 1)
         median = np.where(first, np.maximum(magnitude, 1e-6), state["median"])
         bound = np.where(count > WARM_UP, self.gate * NORMAL_FROM_MEDIAN * median, np.inf)[:, None]
-        cut = np.clip(relative, -bound, bound)
+        cut = np.clip(error, -bound, bound)
         # A step up and a step down balance where half of the magnitudes lie above.
         pace = np.maximum(1.0 / np.maximum(count, 1), 0.5 / self.memory)
         stepped = median * np.exp(np.where(magnitude > median, pace, -pace))
@@ -160,7 +156,7 @@ class Ekf:
         state["variance"] = np.where(moved, np.maximum(variance, 1e-20), state["variance"])
         state["label_count"] = count
         level = state["variance"] if self.adaptive else np.ones(len(error))
-        return cut * np.sqrt(noise), level
+        return cut, level
 
     def _grouped(self, shapes: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
         """Return the shapes of the groups that have a covariance."""

@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from models.optimizers.bounded import masked, usable
+from models.optimizers.innovations import whitened
 from models.optimizers.rls import FORGETTING, PRIOR_VARIANCE, forget_in, rls_update
 from models.protocols import Array, Blocks, BoolArray, Fields, State
 
@@ -50,8 +50,7 @@ class Rls:
         self, state: State, jacobian: Blocks, error: Array, noise: Array, active: BoolArray
     ) -> tuple[Blocks, BoolArray]:
         """Return what eq. (1) adds, summed over outputs."""
-        rows = usable(jacobian, error, active)
-        jacobian, error = masked(jacobian, error, rows)
+        jacobian, error, rows = whitened(jacobian, error, noise, active)
         updates = []
         for at, block in enumerate(jacobian):
             update = np.zeros((len(error), *block.shape[2:]))

@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.optimizers import OPTIMIZERS, Chain, chain, clip_by_global_norm, finite_guard
+from models.optimizers import (
+    OPTIMIZERS,
+    Chain,
+    chain,
+    clip_by_global_norm,
+    clip_by_value,
+    clip_by_zscore,
+    finite_guard,
+)
 from models.protocols import Array, Optimizer, State
 from tests.conformance.cases import one_row
 from tests.oracles.optimizers import START, optimizer_oracle
@@ -224,3 +232,58 @@ def test_chains_nest() -> None:
     update, _ = outer.update(state, np.array([[3.0, 4.0]]), ACTIVE, NO_PARAMS)
     np.testing.assert_allclose(update, [[-0.6, -0.8]], rtol=1e-12)
     assert state["rest.clip.norm"].tolist() == [5.0]
+
+
+@given(gradient=gradients, value_max=st.floats(1e-3, 1e3))
+def test_a_clip_by_value_cuts_each_entry_and_no_other(gradient: Array, value_max: float) -> None:
+    clip = clip_by_value(value_max)
+    state = one_row(clip.init_state(SHAPE))
+    cut, moved = clip.update(state, gradient[None], ACTIVE, NO_PARAMS)
+    expected = [min(max(float(g), -value_max), value_max) for g in gradient.ravel()]
+    assert cut.ravel().tolist() == expected
+    assert state["clipped"].tolist() == [bool(np.abs(gradient).max() > value_max)]
+    assert state["clip_count"].tolist() == [int(state["clipped"][0])]
+    assert moved.all()
+
+
+def test_a_clip_by_z_score_equals_its_scalar_form() -> None:
+    rng, z_max, memory = np.random.default_rng(0), 2.5, 300.0
+    clip = clip_by_zscore(z_max)
+    state = one_row(clip.init_state((2,)))
+    mean, variance, seen, cuts = 0.0, 0.0, 0, 0
+    for at in range(600):
+        norm = math.exp(rng.normal()) * (1e3 if at % 50 == 49 else 1.0)
+        active = at % 7 != 6
+        clipped, _ = clip.update(state, np.array([[0.6 * norm, 0.8 * norm]]), np.array([active]), NO_PARAMS)
+        if not active:
+            assert not clipped.any()
+            continue
+        log = math.log(norm)
+        if seen >= 25 and log > mean + z_max * math.sqrt(variance):
+            log = mean + z_max * math.sqrt(variance)
+            cuts += 1
+        assert np.linalg.norm(clipped) == pytest.approx(math.exp(log), rel=1e-9)
+        seen += 1
+        weight = max(1.0 / seen, 1.0 / memory)
+        deviation = log - mean
+        mean += weight * deviation
+        variance = (1.0 - weight) * (variance + weight * deviation * deviation)
+    assert state["clip_count"].tolist() == [cuts]
+    assert 8 < cuts < 40
+
+
+def test_a_burst_cannot_lift_the_bound_of_a_clip_by_z_score() -> None:
+    rng, clip = np.random.default_rng(1), clip_by_zscore()
+    state = one_row(clip.init_state((1,)))
+    for _ in range(200):
+        clip.update(state, np.exp(0.3 * rng.normal(size=(1, 1))), ACTIVE, NO_PARAMS)
+    passed = [clip.update(state, np.full((1, 1), 1e9), ACTIVE, NO_PARAMS)[0].item() for _ in range(20)]
+    assert max(passed) < 10.0
+
+
+@pytest.mark.parametrize("gradient", [np.zeros((1, 2)), np.full((1, 2), np.inf)])
+def test_a_norm_that_has_no_logarithm_is_not_counted_by_a_clip_by_z_score(gradient: Array) -> None:
+    clip = clip_by_zscore()
+    state = one_row(clip.init_state((2,)))
+    clip.update(state, gradient, ACTIVE, NO_PARAMS)
+    assert state["count"].tolist() == [0]
