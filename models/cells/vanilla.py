@@ -92,8 +92,9 @@ class Vanilla:
         """Return new parameters, shape (q, n).
 
         The recurrent weights are a random orthogonal matrix times RECURRENT_GAIN over the greatest
-        slope, so that all modes decay alike; the inputs' are Gaussian with variance 1/m. The bias is
-        0 for tanh; for the sigmoid, whose units rest at 1/2, it takes off what they add at rest.
+        slope, so that all modes decay alike; what has no connection is then left out, without scaling up
+        what is left, so a sparse cell begins more forgetful. The inputs' are Gaussian with variance 1/m. The
+        bias is 0 for tanh; for the sigmoid, whose units rest at 1/2, it takes off what they add at rest.
         """
         n, m = self.n_units, self.n_inputs
         orthogonal, upper = np.linalg.qr(rng.normal(size=(n, n)))
