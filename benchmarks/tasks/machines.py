@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.tasks.parallel import in_parallel
 from benchmarks.tasks.plots import figure, save
 from benchmarks.tasks.recipe import Goal, Recipe, Step, at_least, at_most, run
 from models.protocols import Array
@@ -107,30 +108,35 @@ def counted(name: str, steps: int, seeds: list[int]) -> Array:
     return np.array(rows)
 
 
+def measure_one(job: tuple[str, str, int]) -> dict[str, Any]:
+    """Learn a machine with a learner; accuracy over the last tenth, predicted before it was seen."""
+    name, learner, steps = job
+    targets = np.array([step.target[:, 0] for step in STREAMS[name](steps, SEEDS)])
+    counts = counted(name, steps, SEEDS)
+    _, predictions = run(RECIPES[name][learner], STREAMS[name](steps, SEEDS), SEEDS)
+    right = ((predictions[:, :, 0] > 0.5) == (targets > 0.5)) & counts
+    last = slice(steps - steps // 10, steps)
+    accuracy = right[last].sum(axis=0) / counts[last].sum(axis=0)
+    blocks = np.array_split(np.arange(steps), 40)
+    return {
+        "told": f"{name}, {learner}: {accuracy.mean():.4f}",
+        "task": name,
+        "learner": learner,
+        "steps": steps,
+        "accuracy": float(accuracy.mean()),
+        "by_seed": [float(v) for v in accuracy],
+        "course": [float(right[b].sum() / max(counts[b].sum(), 1)) for b in blocks],
+    }
+
+
 def measure(quick: bool) -> dict[str, Any]:
-    """Learn each machine with each learner; accuracy over the last tenth, predicted before it was seen."""
-    runs = []
-    for name, recipes in RECIPES.items():
-        steps = STEPS[name] // 20 if quick else STEPS[name]
-        targets = np.array([step.target[:, 0] for step in STREAMS[name](steps, SEEDS)])
-        counts = counted(name, steps, SEEDS)
-        for learner, recipe in recipes.items():
-            _, predictions = run(recipe, STREAMS[name](steps, SEEDS), SEEDS)
-            right = ((predictions[:, :, 0] > 0.5) == (targets > 0.5)) & counts
-            last = slice(steps - steps // 10, steps)
-            accuracy = right[last].sum(axis=0) / counts[last].sum(axis=0)
-            blocks = np.array_split(np.arange(steps), 40)
-            runs.append(
-                {
-                    "task": name,
-                    "learner": learner,
-                    "steps": steps,
-                    "accuracy": float(accuracy.mean()),
-                    "by_seed": [float(v) for v in accuracy],
-                    "course": [float(right[b].sum() / max(counts[b].sum(), 1)) for b in blocks],
-                }
-            )
-            print(f"  {name}, {learner}: {accuracy.mean():.4f}", flush=True)
+    """Learn each machine with each learner."""
+    jobs = [
+        (name, learner, STEPS[name] // 20 if quick else STEPS[name])
+        for name, recipes in RECIPES.items()
+        for learner in recipes
+    ]
+    runs = in_parallel(measure_one, jobs)
     return {"runs": runs, "seeds": SEEDS, "goals": _goals(runs)}
 
 

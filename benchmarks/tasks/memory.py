@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,14 @@ class Cost:
 
     seconds: float
     bytes_held: int
+    bytes_peak: int
     gradient: Array
+
+
+def in_a_process_of_its_own(name: str, rule_name: str, steps: int) -> Cost:
+    """Run a sequence where nothing has been allocated before, so that the peak is its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(sequence, (name, rule_name, steps))
 
 
 def sequence(name: str, rule_name: str, steps: int) -> Cost:
@@ -38,6 +47,7 @@ def sequence(name: str, rule_name: str, steps: int) -> Cost:
     rng = np.random.default_rng(0)
     params, state = cell.init_params(rng)[None], cell.init_state()[None]
     memory = {field: np.asarray(row)[None].copy() for field, row in rule.init_memory().items()}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     for _ in range(steps):
         factors = cell.step(params, state, rng.normal(size=(1, 1)))
@@ -45,7 +55,8 @@ def sequence(name: str, rule_name: str, steps: int) -> Cost:
         rule.advance(memory, factors)
     gradient = rule.gradient(memory, np.ones((1, 1, cell.n_parts, cell.n_units)))[0, 0]
     seconds = time.perf_counter() - start
-    return Cost(seconds, sum(field.nbytes for field in memory.values()), gradient)
+    peak = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return Cost(seconds, sum(field.nbytes for field in memory.values()), peak, gradient)
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -55,9 +66,9 @@ def measure(quick: bool) -> dict[str, Any]:
         a_step = Bptt(CELLS[name](n_inputs=1, n_units=n_units)).cost.time * 8
         off: float | None
         for steps in STEPS[: 2 if quick else None]:
-            taken, off = {"rtrl": sequence(name, "exact", steps)}, None
+            taken, off = {"rtrl": in_a_process_of_its_own(name, "exact", steps)}, None
             if 2.0 * a_step * steps < BYTES_MAX:
-                taken["bptt"] = sequence(name, "bptt", steps)
+                taken["bptt"] = in_a_process_of_its_own(name, "bptt", steps)
                 apart = np.abs(taken["rtrl"].gradient - taken["bptt"].gradient).max()
                 off = float(apart / np.abs(taken["rtrl"].gradient).max())
             for rule, cost in taken.items():
@@ -68,6 +79,7 @@ def measure(quick: bool) -> dict[str, Any]:
                         "steps": steps,
                         "seconds": cost.seconds,
                         "bytes": cost.bytes_held,
+                        "peak": cost.bytes_peak,
                         "off": off,
                     }
                 )
@@ -113,17 +125,22 @@ def _goals(runs: list[dict[str, Any]]) -> list[Goal]:
 def table(result: dict[str, Any]) -> str:
     """Return seconds and bytes by length."""
     lines = [
-        "\nA sequence of T steps, loss at the end: the rule's own memory, and time with the cell's step\n",
-        "| cell | T | RTRL s | BPTT s | RTRL bytes | BPTT bytes |",
-        "|---|---|---|---|---|---|",
+        "\nA sequence of T steps, loss at the end: time with the cell's step, the rule's own memory, and by how much the peak",
+        "of the process grew\n",
+        "| cell | T | RTRL s | BPTT s | RTRL bytes | BPTT bytes | RTRL peak MB | BPTT peak MB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for cell in CELL_SIZES:
         for steps in STEPS:
             own = {r["rule"]: r for r in result["runs"] if r["cell"] == cell and r["steps"] == steps}
             if own:
-                back = own.get("bptt", {"seconds": float("nan"), "bytes": 0})
+                back = own.get(
+                    "bptt", {"seconds": float("nan"), "bytes": "over the limit", "peak": float("nan")}
+                )
+                peaks = [own["rtrl"]["peak"] / 1e6, back["peak"] / 1e6]
                 lines.append(
-                    f"| {cell} | {steps} | {own['rtrl']['seconds']:.3f} | {back['seconds']:.3f} | {own['rtrl']['bytes']} | {back['bytes'] or 'over the limit'} |"
+                    f"| {cell} | {steps} | {own['rtrl']['seconds']:.3f} | {back['seconds']:.3f} | {own['rtrl']['bytes']} |"
+                    f" {back['bytes']} | {peaks[0]:.1f} | {peaks[1]:.1f} |"
                 )
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ from models.cells import CELLS
 from models.learner import OnlineLearner, features_of
 from models.losses import LOSSES
 from models.optimizers import JACOBIAN_OPTIMIZERS, OPTIMIZERS, chain, clip_by_global_norm, finite_guard
-from models.protocols import Array, BoolArray, Cell, LearningRule
+from models.protocols import Array, BoolArray, Cell, Cost, Fields, LearningRule, State, StepFactors
 from models.readouts import READOUTS
 from models.rules import RULES, exact_rule_for
 from models.updates import Descent, Filter, Update
@@ -23,7 +23,10 @@ CLIP_NORM = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Names of the tables' entries, and sizes. `rule` "exact" is the cheapest exact rule for the cell."""
+    """Names of the tables' entries, and sizes.
+
+    `rule` "exact" is the cheapest exact rule for the cell; "frozen" leaves its parameters as they were drawn.
+    """
 
     cell: str
     rule: str = "exact"
@@ -63,8 +66,38 @@ class Recipe:
     def _rule(self, cell: Cell) -> LearningRule:
         if self.rule == "exact":
             return exact_rule_for(cell)
+        if self.rule == "frozen":
+            return Frozen(cell)
         factory: Callable[..., LearningRule] = RULES[self.rule]
         return factory(cell, **self.rule_options)
+
+
+class Frozen:
+    """No gradient at all: what a readout above random recurrent weights reaches."""
+
+    exact = unbiased = False
+    cost = Cost(time=0.0, memory=0)
+
+    def __init__(self, cell: Cell) -> None:
+        self._shape = (cell.n_params_per_unit, cell.n_units)
+
+    def init_memory(self) -> Fields:
+        return {}
+
+    def advance(self, memory: State, factors: StepFactors) -> None:
+        """Keep nothing."""
+
+    def gradient(self, memory: State, credit: Array) -> Array:
+        return np.zeros((*credit.shape[:2], *self._shape))
+
+    def reset(self, memory: State, rows: BoolArray) -> None:
+        """Nothing is kept."""
+
+    def forget_units(self, memory: State, units: BoolArray) -> None:
+        """Nothing is kept."""
+
+    def memory_norm(self, memory: State) -> Array:
+        raise AssertionError("a gradient of zero is never unusual")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.tasks.parallel import in_parallel
 from benchmarks.tasks.plots import figure, save
 from benchmarks.tasks.recipe import Goal, Recipe, Step, at_least, at_most, run
 from models.protocols import Array
@@ -21,17 +22,18 @@ from models.protocols import Array
 SEEDS = [0, 1, 2]
 SYMBOLS = 3
 CATEGORY_LENGTH = 20
-READ_LENGTH = 4
+READ_LENGTH, WAIT = 2, 10
+N_UNITS = {"category": 12, "reverse": 16}
 STEPS = {"category": 40_000, "reverse": 60_000}
-WINDOW = {"category": 10, "reverse": 3}
+WINDOW = {"category": 5, "reverse": 5}
 """Of the truncated rule: shorter than the way from the symbol to the loss."""
 ACCURACY_GOAL = 0.99
-TRUNCATED_GOAL = 0.90
+TRUNCATED_GOAL = 0.80
 """A learner that cannot learn the dependency stays clearly below: chance is 1/3."""
 
 EXACT = Recipe(
-    "lru",
-    n_units=16,
+    "vanilla",
+    n_units=12,
     loss="cross_entropy",
     readout="feed_forward",
     optimizer="ekf_node",
@@ -42,13 +44,18 @@ EXACT = Recipe(
 def recipes(name: str) -> dict[str, Recipe]:
     """Return the learners of a task; the truncated ones differ from the exact ones in the rule alone."""
     window = {"window": WINDOW[name]}
+    exact = replace(EXACT, n_units=N_UNITS[name])
+    # An LRU's modes, as they are drawn, hold what was long ago: little is left for a recurrent gradient to learn.
+    modes = replace(EXACT, cell="lru", n_units=16)
+    back = f"backpropagation through {WINDOW[name]} steps"
     return {
-        "LRU 16, EKF, exact RTRL": EXACT,
-        f"LRU 16, EKF, backpropagation through {WINDOW[name]} steps": replace(
-            EXACT, rule="bptt_sliding", rule_options=window
+        f"vanilla {N_UNITS[name]}, exact RTRL": exact,
+        f"vanilla {N_UNITS[name]}, {back}": replace(exact, rule="bptt_sliding", rule_options=window),
+        "LRU 16, exact RTRL": modes,
+        f"LRU 16, {back}": replace(modes, rule="bptt_sliding", rule_options=window),
+        "delay line 16": replace(
+            EXACT, cell="delay_line", n_units=16, cell_options={"taps": 3, "unit_taps": 1}
         ),
-        "eLSTM 16, EKF, exact RTRL": replace(EXACT, cell="elstm"),
-        "delay line 16, EKF": replace(EXACT, cell="delay_line", cell_options={"taps": 3, "unit_taps": 1}),
     }
 
 
@@ -72,25 +79,29 @@ def category(steps: int, seeds: list[int]) -> Iterator[Step]:
 
 
 def reverse(steps: int, seeds: list[int]) -> Iterator[Step]:
-    """Yield READ_LENGTH symbols to read, then as many steps in which they are to be emitted, last first."""
+    """Yield READ_LENGTH symbols to read, WAIT others that do not count, then steps in which the first ones are emitted.
+
+    Last first. Flags tell reading from waiting from emitting; nothing is shown while emitting.
+    """
     draws = [np.random.default_rng(5000 + seed) for seed in seeds]
     one_hot = np.eye(SYMBOLS)
     kept: list[Array] = []
     for t in range(steps):
-        at = t % (2 * READ_LENGTH)
-        reading = at < READ_LENGTH
+        at = t % (2 * READ_LENGTH + WAIT)
+        reading, emitting = at < READ_LENGTH, at >= READ_LENGTH + WAIT
         shown = np.zeros((len(seeds), SYMBOLS))
         if at == 0:
             kept = []
-        if reading:
+        if not emitting:
             shown = one_hot[[int(rng.integers(SYMBOLS)) for rng in draws]]
+        if reading:
             kept.append(shown)
-        phase = np.full((len(seeds), 1), 0.0 if reading else 1.0)
-        target = kept[2 * READ_LENGTH - 1 - at] if not reading else shown
+        flags = np.tile([1.0 * reading, 1.0 * emitting], (len(seeds), 1))
+        target = kept[2 * READ_LENGTH + WAIT - 1 - at] if emitting else shown
         yield Step(
-            np.concatenate((shown, phase), axis=1),
+            np.concatenate((shown, flags), axis=1),
             target,
-            np.full(len(seeds), not reading),
+            np.full(len(seeds), emitting),
             np.full(len(seeds), at == 0),
         )
 
@@ -98,31 +109,36 @@ def reverse(steps: int, seeds: list[int]) -> Iterator[Step]:
 STREAMS = {"category": category, "reverse": reverse}
 
 
+def measure_one(job: tuple[str, str, int]) -> dict[str, Any]:
+    """Learn a task with a learner; accuracy over the last tenth, predicted before it was seen."""
+    name, learner, steps = job
+    taken = list(STREAMS[name](steps, SEEDS))
+    targets = np.array([step.target.argmax(axis=1) for step in taken])
+    scored = np.array([step.scored for step in taken])
+    _, predictions = run(recipes(name)[learner], taken, SEEDS)
+    right = (predictions.argmax(axis=2) == targets) & scored
+    last = slice(steps - steps // 10, steps)
+    accuracy = right[last].sum(axis=0) / scored[last].sum(axis=0)
+    blocks = np.array_split(np.arange(steps), 40)
+    return {
+        "told": f"{name}, {learner}: {accuracy.mean():.4f}",
+        "task": name,
+        "learner": learner,
+        "steps": steps,
+        "accuracy": float(accuracy.mean()),
+        "by_seed": [float(v) for v in accuracy],
+        "course": [float(right[b].sum() / max(scored[b].sum(), 1)) for b in blocks],
+    }
+
+
 def measure(quick: bool) -> dict[str, Any]:
-    """Learn both tasks with an exact and with a truncated rule; accuracy over the last tenth."""
-    runs = []
-    for name, stream in STREAMS.items():
-        steps = STEPS[name] // 20 if quick else STEPS[name]
-        taken = list(stream(steps, SEEDS))
-        targets = np.array([step.target.argmax(axis=1) for step in taken])
-        scored = np.array([step.scored for step in taken])
-        for learner, recipe in recipes(name).items():
-            _, predictions = run(recipe, taken, SEEDS)
-            right = (predictions.argmax(axis=2) == targets) & scored
-            last = slice(steps - steps // 10, steps)
-            accuracy = right[last].sum(axis=0) / scored[last].sum(axis=0)
-            blocks = np.array_split(np.arange(steps), 40)
-            runs.append(
-                {
-                    "task": name,
-                    "learner": learner,
-                    "steps": steps,
-                    "accuracy": float(accuracy.mean()),
-                    "by_seed": [float(v) for v in accuracy],
-                    "course": [float(right[b].sum() / max(scored[b].sum(), 1)) for b in blocks],
-                }
-            )
-            print(f"  {name}, {learner}: {accuracy.mean():.4f}", flush=True)
+    """Learn both tasks by exact and by truncated rules."""
+    jobs = [
+        (name, learner, STEPS[name] // 20 if quick else STEPS[name])
+        for name in STREAMS
+        for learner in recipes(name)
+    ]
+    runs = in_parallel(measure_one, jobs)
     return {"runs": runs, "seeds": SEEDS, "goals": _goals(runs)}
 
 
@@ -130,7 +146,7 @@ def _goals(runs: list[dict[str, Any]]) -> list[Goal]:
     goals = []
     for name in STREAMS:
         own = [r for r in runs if r["task"] == name]
-        exact = max((r for r in own if "exact" in r["learner"]), key=lambda r: float(r["accuracy"]))
+        exact = next(r for r in own if "exact" in r["learner"])
         goals.append(at_least(f"{name}: {exact['learner']}", exact["accuracy"], ACCURACY_GOAL))
         short = next(r for r in own if "through" in r["learner"])
         goals.append(at_most(f"{name}: {short['learner']} fails", short["accuracy"], TRUNCATED_GOAL))
