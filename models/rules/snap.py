@@ -8,7 +8,6 @@ import numpy as np
 
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
 from models.rules.products import advance_traces, clear_units, own_blocks, start_anew
-from models.rules.rtrl_step import RtrlStep
 from models.rules.rtrl_trace import credit_through_units, refuse_layered
 from models.stability import frobenius_norm
 
@@ -81,11 +80,12 @@ class Snap:
 
         M_t = mask (J_t M_{t-1} + I_t),  mask[s, i] = 1 where i reaches s in at most order - 1 steps    (1)
 
-    Exact once the mask is full. A fully connected cell is full at order 2, so it takes a sparse one.
+    Exact once the mask is full. A fully connected cell is full at order 2, so it takes a sparse one. Of the column of
+    each unit only the entries that are not masked are kept and computed: J between the states that it reaches.
 
-    Memory: "influence", (S, q, n), zero where masked. Cost: O(S^2 q n) time and O(S q n) memory as it is
-    written here, on arrays that hold the zeros too; what the source saves, the share of zeros in the mask,
-    would need a sparse kernel.
+    Memory: "influence", (n, R, q), entry [i, s, j] is d (the s-th state that unit i reaches) / d theta[j, i]; R is
+    the most states that a unit reaches, and who reaches fewer has zeros behind them.
+    Cost: O(n R^2 q) time and O(n R q) memory, where all of it would be S in place of R.
 
     Args:
         cell: a sparse one.
@@ -104,34 +104,53 @@ class Snap:
             raise ValueError("snap needs a cell of sparse recurrence: use rtrl_step, or snap_1")  # noqa: TRY004
         if order < 2:
             raise ValueError(f"order: at least 2 is needed, not {order}: use snap_1")
-        self._exact = RtrlStep(cell)
-        linked = np.eye(cell.n_units, dtype=np.bool_) | cell.connections
-        reach = np.linalg.matrix_power(linked.astype(np.int64), order - 1) > 0  # [from, to]
-        self._mask = np.tile(reach.T[:, None, :], (cell.n_parts, 1, 1)).astype(np.float64)
+        parts, n, q = cell.n_parts, cell.n_units, cell.n_params_per_unit
+        linked = np.eye(n, dtype=np.bool_) | cell.connections
+        reach = np.linalg.matrix_power(linked.astype(np.float64), order - 1) > 0.0  # [from, to]
+        most = int(reach.sum(axis=1).max())
+        # Of each unit the units that it reaches, itself first; behind them itself again, masked.
+        reached = np.tile(np.arange(n)[:, None], (1, most))
+        there = np.zeros((n, most), dtype=np.bool_)
+        for unit in range(n):
+            others = np.flatnonzero(reach[unit] & (np.arange(n) != unit))
+            reached[unit, 1 : 1 + len(others)] = others
+            there[unit, : 1 + len(others)] = True
+        self._states = np.concatenate([part * n + reached for part in range(parts)], axis=1)  # (n, R)
+        self._there = np.tile(there, (1, parts))
+        self._own = np.arange(parts) * most
+        self._parts = parts
+        size = parts * most
+        self._shape = (n, size, q)
         self.exact = self.unbiased = bool(reach.all())
-        self.cost = self._exact.cost
+        self.cost = Cost(time=float(n * size * size * q), memory=n * size * q)
 
     def init_memory(self) -> Fields:
-        """Return the memory of a new model: an influence of zeros, (k * n, q, n)."""
-        return self._exact.init_memory()
+        """Return the memory of a new model: an influence of zeros, (n, R, q)."""
+        return {"influence": np.zeros(self._shape)}
 
     def advance(self, memory: State, factors: StepFactors) -> None:
         """Take one step of the cell into the influence by eq. (1), in place."""
-        self._exact.advance(memory, factors)
-        memory["influence"] *= self._mask
+        between = factors.transition[:, self._states[:, :, None], self._states[:, None, :]]  # (B, n, R, R)
+        advanced = np.matmul(between, memory["influence"])
+        advanced[:, :, self._own] += factors.immediate.transpose(0, 3, 1, 2)
+        memory["influence"][...] = np.where(self._there[:, :, None], advanced, 0.0)
 
     def gradient(self, memory: State, credit: Array) -> Array:
         """Return credit times the influence for C credits at once: (B, C, k, n) -> (B, C, q, n)."""
-        return self._exact.gradient(memory, credit)
+        batch, count = credit.shape[:2]
+        owed = credit.reshape(batch, count, -1)[:, :, self._states].swapaxes(1, 2)  # (B, n, C, R)
+        gradient: Array = np.matmul(owed, memory["influence"]).transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(gradient)
 
     def reset(self, memory: State, rows: BoolArray) -> None:
         """Begin a sequence in some rows, in place."""
-        self._exact.reset(memory, rows)
+        start_anew(memory, self.init_memory(), rows)
 
     def forget_units(self, memory: State, units: BoolArray) -> None:
         """Take units that were made anew out of the influence, in place."""
-        self._exact.forget_units(memory, units)
+        of_states = np.tile(units, (1, self._parts))[:, self._states]  # (B, n, R)
+        np.copyto(memory["influence"], 0.0, where=(of_states | units[:, :, None])[..., None])
 
     def memory_norm(self, memory: State) -> Array:
         """Return the Frobenius norm of the influence, (B,)."""
-        return self._exact.memory_norm(memory)
+        return frobenius_norm(memory["influence"])

@@ -121,6 +121,27 @@ def test_snap_of_higher_order_is_nearer_to_the_exact_gradient() -> None:
     assert errors[-1] < 1e-10 < errors[-2]
 
 
+@pytest.mark.parametrize("order", [2, 3, 5])
+def test_snap_is_the_exact_rule_with_a_mask_at_every_step(order: int) -> None:
+    """Only what is not masked is kept and computed; the whole matrix, masked at every step, says the same."""
+    run = make_run("vanilla_sparse", steps=STEPS, n_units=11)
+    linked = np.eye(11) + run.cell.connections  # type: ignore[attr-defined]
+    mask = (np.linalg.matrix_power(linked, order - 1) > 0.0).T[:, None, :]
+    snap, whole = Snap(run.cell, order=order), RULES["rtrl_step"](run.cell)
+    kept, full, state = one_row(snap.init_memory()), one_row(whole.init_memory()), run.state[None]
+    every = np.eye(11).reshape(1, 11, 1, 11)
+    for at in range(STEPS):
+        factors = advance(run, snap, kept, state, at)
+        whole.advance(full, factors)
+        full["influence"] *= mask
+        state = factors.state
+        np.testing.assert_allclose(
+            snap.gradient(kept, every), whole.gradient(full, every), rtol=0, atol=1e-12
+        )
+    assert kept["influence"].size < full["influence"].size
+    assert snap.cost.time < whole.cost.time
+
+
 def test_eprop_without_an_internal_path_is_the_immediate_derivative() -> None:
     run = make_run("vanilla", steps=STEPS)
     immediate = online_gradient(run, RULES["immediate"](run.cell))
