@@ -26,10 +26,13 @@ class Specification:
         joint: let the model of one target see the other targets' increments as features.
         mixture: name in `models.mixtures.MIXTURES`.
         cell: name in `models.cells.CELLS` of the recurrent expert's cell.
+        rule: name in `models.rules.RULES` of how the recurrent expert's gradient is carried, or "exact": the cheapest
+            exact one for the cell.
+        optimizer: name in `models.optimizers.OPTIMIZERS` of what moves the recurrent weights.
         units: the recurrent expert's units.
         lags: increments that the linear and the recurrent expert see.
         season_max: the longest season, in rows, that the seasonal expert can hold.
-        learning_rate: step size of the recurrent weights (Adam).
+        learning_rate: step size of the recurrent weights.
         clip_norm: largest gradient norm that the optimizer sees. Residuals are in scales, so gradients are of
             order one on any series; five lets all but a few per cent pass as they are.
         interval_level: nominal coverage of the published interval.
@@ -45,6 +48,8 @@ class Specification:
     joint: bool = False
     mixture: str = "polynomial"
     cell: str = "rtu"
+    rule: str = "exact"
+    optimizer: str = "adam"
     units: int = 16
     lags: int = 48
     season_max: int = 336

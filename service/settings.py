@@ -252,6 +252,8 @@ class ModelSettings(_Group):
     mixture: str | None = None
     joint: bool | None = None
     cell: str | None = None
+    rule: str | None = None
+    optimizer: str | None = None
     units: int | None = None
     lags: int | None = None
     season_max: int | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +46,7 @@ def sequence(name: str, rule_name: str, steps: int) -> Cost:
     rng = np.random.default_rng(0)
     params, state = cell.init_params(rng)[None], cell.init_state()[None]
     memory = {field: np.asarray(row)[None].copy() for field, row in rule.init_memory().items()}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     start = time.perf_counter()
     for _ in range(steps):
         factors = cell.step(params, state, rng.normal(size=(1, 1)))
@@ -55,8 +54,14 @@ def sequence(name: str, rule_name: str, steps: int) -> Cost:
         rule.advance(memory, factors)
     gradient = rule.gradient(memory, np.ones((1, 1, cell.n_parts, cell.n_units)))[0, 0]
     seconds = time.perf_counter() - start
-    peak = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-    return Cost(seconds, sum(field.nbytes for field in memory.values()), peak, gradient)
+    held = sum(field.nbytes for field in memory.values())
+    return Cost(seconds, held, peak_bytes() - before, gradient)
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has held; `getrusage` would count its parent's too."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 def measure(quick: bool) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def measure(quick: bool, data: Path | None) -> dict[str, Any]:
     """Forecast every series with every learner."""
     series, seeds = all_series(data), SEEDS[:1] if quick else SEEDS
     if quick:
-        series = [replace(s, values=s.values[:500]) for s in series[:-4]]
+        series = [replace(s, values=s.values[:500]) for s in series[: 1 - len(SWITCH_SEEDS)]]
     series.append(Series("switch with outliers", switching(0, OUTLIERS)[: 500 if quick else None]))
     runs = in_parallel(measure_one, [(learner, s, seeds) for learner in RECIPES for s in series])
     own = {str(r["series"]): float(str(r["nmse"])) for r in runs if r["learner"] == next(iter(RECIPES))}

@@ -16,10 +16,10 @@ import numpy as np
 from models.cells import CELLS
 from models.experts.linear import BESIDE, linear_inputs
 from models.forecast_protocols import Due, Observation
-from models.optimizers import Adam, chain, clip_by_global_norm, finite_guard
+from models.optimizers import OPTIMIZERS, chain, clip_by_global_norm, finite_guard
 from models.optimizers.rls import PRIOR_VARIANCE, rls_update
-from models.protocols import Array, BoolArray, Fields, State
-from models.rules import exact_rule_for
+from models.protocols import Array, BoolArray, Cell, CreditedRule, Fields, LearningRule, State
+from models.rules import RULES, exact_rule_for
 from models.specification import Specification
 from models.stability import frobenius_norm, saturated_ratio, spectral_radius
 from models.tables import entry
@@ -47,11 +47,13 @@ class Recurrent:
         self.cell = entry(CELLS, specification.cell, "cell")(
             n_inputs=2 + specification.n_inputs, n_units=specification.units
         )
-        self.rule = exact_rule_for(self.cell)
+        self.rule = _rule(specification.rule, self.cell)
         self.optimizer = chain(
             guard=finite_guard(SKIP_CLIPS * specification.clip_norm),
             clip=clip_by_global_norm(specification.clip_norm),
-            adam=Adam(learning_rate=specification.learning_rate),
+            last=entry(OPTIMIZERS, specification.optimizer, "optimizer")(
+                learning_rate=specification.learning_rate
+            ),
         )
         self.n_read = self.cell.n_read_parts * self.cell.n_units
         self.n_readout = self.n_read + self.lags + specification.n_inputs + BESIDE
@@ -114,9 +116,8 @@ class Recurrent:
         self.rule.advance(memory, factors)
         norm = self.rule.memory_norm(memory)
         healthy = np.isfinite(norm) & (norm <= INFLUENCE_CEILING)
-        fresh = self.rule.init_memory()
-        for name, value in list(memory.items()):
-            memory[name] = np.where(_like(healthy, value), value, fresh[name])
+        if not healthy.all():
+            self.rule.reset(memory, ~healthy)
         state["state"] = np.where(_like(healthy, factors.state), factors.state, self.cell.init_state())
         state["influence_resets"] = state["influence_resets"] + ~healthy
         state["influence_norm"] = np.where(healthy, norm, 0.0)
@@ -156,9 +157,25 @@ class Recurrent:
     def reset_memory(self, state: State) -> None:
         """Start the state and the influence anew; keep what was learned."""
         state["state"] = np.broadcast_to(self.cell.init_state(), state["state"].shape).copy()
-        for name, value in self.rule.init_memory().items():
-            key = f"memory.{name}"
-            state[key] = np.broadcast_to(value, state[key].shape).copy()
+        memory = _part(state, "memory")
+        self.rule.reset(memory, np.ones(len(state["state"]), dtype=np.bool_))
+        state.update(_prefixed("memory", memory))
+
+
+def _rule(name: str, cell: Cell) -> LearningRule:
+    """Return the rule for a cell.
+
+    Raises:
+        ValueError: no such rule, or one that needs credit at the step itself: here it comes with the label, later.
+    """
+    if name == "exact":
+        return exact_rule_for(cell)
+    rule = entry(RULES, name, "rule")(cell)
+    if isinstance(rule, CreditedRule) or rule.cost.grows:
+        raise ValueError(
+            f"rule: {name} cannot wait for a label, or keeps the whole past; take exact, or snap_1"
+        )
+    return rule
 
 
 def _prefixed(prefix: str, fields: Fields) -> Fields:

@@ -15,12 +15,14 @@ from models.bank import Bank
 from models.cells import CELLS
 from models.experts.recurrent import INFLUENCE_CEILING, SKIP_CLIPS, Recurrent
 from models.forecast_protocols import Due, Observation
+from models.optimizers import OPTIMIZERS
 from models.protocols import Array, State
 from models.specification import Specification
 from tests.models.streams import SMALL, rows_of, run, side_by_side, step
 from tests.oracles.gradients import central_differences
 
 HORIZONS = (1, 3)
+NONE = np.empty((1, 0))
 SPECIFICATION = replace(SMALL, horizons=HORIZONS, features=("f",), experts=("recurrent",), units=4, lags=2)
 
 
@@ -139,7 +141,7 @@ def test_a_label_moves_the_weights_down_the_gradient_of_its_squared_error(
     before = state["params"].copy()
     expert.learn(state, due_now(expert, events[-1], residual, valid))
     gradient = -residual[0] * kept[0] - residual[1] * kept[1]
-    np.testing.assert_allclose(state["optimizer.adam.first_moment"][0], 0.1 * gradient, rtol=1e-12)
+    np.testing.assert_allclose(state["optimizer.last.first_moment"][0], 0.1 * gradient, rtol=1e-12)
     np.testing.assert_allclose(state["gradient_norm"], [np.linalg.norm(gradient)], rtol=1e-12)
     moved = state["params"] - before
     assert (np.sign(moved[0]) == -np.sign(gradient)).all()
@@ -264,3 +266,28 @@ def test_a_reset_is_as_if_the_state_had_been_new(monkeypatch: pytest.MonkeyPatch
     assert not state["memory.influence"].any()
     assert not state["jacobian"][0, events[5].slot[0]].any()
     assert state["influence_norm"].tolist() == state["spectral_radius"].tolist() == [0.0]
+
+
+EXPERT_RULES = {
+    "rtu": ("snap_1", "immediate", "uoro", "bptt_sliding"),
+    "gru": ("rtrl_block", "snap_1", "eprop", "r_kf"),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("cell", "rule"), [(cell, rule) for cell, rules in EXPERT_RULES.items() for rule in rules]
+)
+def test_the_expert_learns_by_the_rule_and_the_optimizer_that_are_set(
+    cell: str, rule: str, optimizer: str
+) -> None:
+    specification = replace(SMALL, experts=("recurrent",), units=4, cell=cell, rule=rule, optimizer=optimizer)
+    bank = Bank(specification)
+    slot, rng = np.array([bank.admit()]), np.random.default_rng(0)
+    before = bank.snapshot(int(slot[0]))["expert.recurrent/params"].copy()
+    for at in range(40):
+        value = np.sin(0.4 * at) + 0.1 * rng.normal()
+        result = bank.step(slot, np.array([float(at)]), np.array([[value]]), NONE)
+        assert np.isfinite(result.prediction).all()
+    assert (bank.snapshot(int(slot[0]))["expert.recurrent/params"] != before).any()
+    assert specification.version() != replace(specification, rule="exact").version()

@@ -103,6 +103,8 @@ def test_every_field_of_a_specification_changes_its_version() -> None:
         "joint": True,
         "mixture": "exponential",
         "cell": "vanilla",
+        "rule": "snap_1",
+        "optimizer": "sgd",
         "units": 4,
         "lags": 5,
         "season_max": 25,

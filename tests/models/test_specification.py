@@ -49,6 +49,8 @@ def test_what_cannot_work_is_refused_by_its_name(fields: dict[str, object], mess
     ("fields", "there_are"),
     [
         ({"cell": "foo"}, "rtu"),
+        ({"rule": "foo"}, "rtrl_trace"),
+        ({"optimizer": "foo"}, "adam"),
         ({"experts": ("linear", "foo")}, "seasonal"),
         ({"mixture": "foo"}, "polynomial"),
         ({"drift_detector": "foo"}, "page_hinkley"),
@@ -59,6 +61,23 @@ def test_a_name_that_no_table_has_is_refused_with_those_that_there_are(
 ) -> None:
     with pytest.raises(ValueError, match=rf"foo.*{there_are}|{there_are}.*foo"):
         Bank(replace(SMALL, **fields))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        ({"rule": "rtrl_step"}, "use rtrl_trace"),
+        ({"rule": "bptt"}, "take exact"),
+        ({"rule": "bptt_disjoint"}, "take exact"),
+        ({"rule": "dni"}, "take exact"),
+        ({"cell": "gru", "rule": "rtrl_trace"}, "use rtrl_step"),
+    ],
+)
+def test_a_rule_that_cannot_carry_the_experts_gradient_is_refused_with_advice(
+    fields: dict[str, object], advice: str
+) -> None:
+    with pytest.raises(ValueError, match=advice):
+        Bank(replace(from_profile("accurate"), **fields))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
