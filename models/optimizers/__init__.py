@@ -6,10 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from models.optimizers.adam import Adam
-from models.optimizers.bounded import Autostep, Intentional, Obgd
+from models.optimizers.autostep import Autostep
 from models.optimizers.chain import Chain, chain
 from models.optimizers.ekf import Ekf
+from models.optimizers.intentional import Intentional
 from models.optimizers.momentum import Momentum
+from models.optimizers.obgd import Obgd
 from models.optimizers.recursive_least_squares import Rls
 from models.optimizers.rmsprop import RmsProp
 from models.optimizers.sgd import Sgd

@@ -6,20 +6,25 @@ from collections.abc import Callable
 from typing import Final
 
 from models.protocols import Cell, LearningRule
-from models.rules.bptt import Bptt, BpttDisjoint, BpttSliding
+from models.rules.bptt import Bptt
+from models.rules.bptt_disjoint import BpttDisjoint
+from models.rules.bptt_sliding import BpttSliding
 from models.rules.dni import Dni
-from models.rules.eligibility import Eprop, Rflo
+from models.rules.eprop import Eprop
 from models.rules.immediate import Immediate
 from models.rules.kernl import Kernl
-from models.rules.kf_rtrl import KfRtrl, OptimalKronecker
+from models.rules.kf_rtrl import KfRtrl
 from models.rules.layerwise import Layerwise
+from models.rules.optimal_kronecker import OptimalKronecker
 from models.rules.r_kf import RKf
+from models.rules.rflo import Rflo
 from models.rules.rtrl_block import RtrlBlock, tells_gates
 from models.rules.rtrl_layers import RtrlLayers
 from models.rules.rtrl_step import RtrlStep
 from models.rules.rtrl_trace import RtrlTrace
 from models.rules.sketched_rtrl import SketchedRtrl
-from models.rules.snap import Snap, Snap1
+from models.rules.snap_1 import Snap1
+from models.rules.snap_k import Snap
 from models.rules.uoro import Uoro
 
 RULES: dict[str, Callable[..., LearningRule]] = {

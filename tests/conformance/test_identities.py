@@ -13,10 +13,13 @@ from models.cells import CELLS
 from models.cells.vanilla import Vanilla
 from models.protocols import Array, LearningRule
 from models.rules import RULES, exact_rule_for
-from models.rules.bptt import Bptt, BpttDisjoint, BpttSliding
-from models.rules.eligibility import Eprop, Rflo
+from models.rules.bptt import Bptt
+from models.rules.bptt_disjoint import BpttDisjoint
+from models.rules.bptt_sliding import BpttSliding
+from models.rules.eprop import Eprop
+from models.rules.rflo import Rflo
 from models.rules.sketched_rtrl import SketchedRtrl
-from models.rules.snap import Snap
+from models.rules.snap_k import Snap
 from tests.conformance.cases import (
     Run,
     advance,

@@ -17,8 +17,10 @@ from hypothesis.extra import numpy as hnp
 
 from models.losses import LOSSES
 from models.optimizers import JACOBIAN_OPTIMIZERS, Ekf
-from models.optimizers.bounded import Autostep, Intentional, Obgd
+from models.optimizers.autostep import Autostep
 from models.optimizers.innovations import LARGEST, whitened
+from models.optimizers.intentional import Intentional
+from models.optimizers.obgd import Obgd
 from models.optimizers.recursive_least_squares import Rls
 from models.protocols import Array, Blocks, State
 from tests.conformance.cases import one_row

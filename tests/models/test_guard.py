@@ -17,7 +17,8 @@ from models.protocols import Array, BoolArray, Fields, State
 from models.readouts import READOUTS
 from models.readouts.random_feedback import RandomFeedback
 from models.rules import RULES, exact_rule_for
-from models.rules.bptt import Bptt, BpttDisjoint
+from models.rules.bptt import Bptt
+from models.rules.bptt_disjoint import BpttDisjoint
 from models.updates import Descent, Filter, Update
 
 SGD = Descent(OPTIMIZERS["sgd"](learning_rate=0.01))
