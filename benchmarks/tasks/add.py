@@ -29,7 +29,7 @@ NEAR = (6, 10, 100_000)
 FAR = (15, 25, 60_000)
 GOALS = {NEAR: 0.470, FAR: 0.50}
 
-ADAM = Recipe("vanilla", n_units=24, loss="bernoulli", learning_rate=1e-3)
+ADAM = Recipe("vanilla", n_units=16, loss="bernoulli", learning_rate=1e-3)
 FILTER = {"adaptive": False, "gate": 100.0}
 """The noise of a Bernoulli target is known, and an error of it is no outlier."""
 DENSE = replace(ADAM, optimizer="ekf_node", optimizer_options=FILTER)
@@ -72,7 +72,7 @@ BY_CELL = {
     "RTU32, Adam": replace(ADAM, cell="rtu", n_units=32),
     "nonlinear RTU32, Adam": replace(ADAM, cell="rtu_nonlinear", n_units=32),
     "eLSTM32, Adam": replace(ADAM, cell="elstm", n_units=32),
-    "GRU12, Adam": replace(ADAM, cell="gru", n_units=12),
+    "GRU16, Adam": replace(ADAM, cell="gru"),
     "delay line 32, reach 10, Adam": replace(ADAM, cell="delay_line", n_units=32, readout="feed_forward"),
 }
 FAR_NAMES = [
