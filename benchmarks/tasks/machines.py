@@ -45,15 +45,21 @@ RECIPES = {
         "eLSTM 16, feed-forward, EKF on exact RTRL": replace(
             VANILLA, cell="elstm", n_units=16, readout="feed_forward"
         ),
+        # Parity is in the state itself: to flip it or not, a step needs no gradient through the steps before it.
         "GRU 16, Adam on the immediate derivative": replace(GRU, rule="immediate"),
+        "vanilla 8, EKF, frozen recurrent weights": replace(VANILLA, rule="frozen"),
         **WITHOUT,
     },
     "xor": {
         "LRU 16, feed-forward, EKF on exact RTRL": replace(
             VANILLA, cell="lru", n_units=16, readout="feed_forward"
         ),
-        "LRU 16, feed-forward, EKF on the immediate derivative": replace(
-            VANILLA, cell="lru", n_units=16, rule="immediate", readout="feed_forward"
+        "vanilla 16, feed-forward, EKF on exact RTRL": replace(VANILLA, n_units=16, readout="feed_forward"),
+        "vanilla 16, feed-forward, EKF on the immediate derivative": replace(
+            VANILLA, n_units=16, rule="immediate", readout="feed_forward"
+        ),
+        "LRU 16, feed-forward, EKF, frozen recurrent weights": replace(
+            VANILLA, cell="lru", n_units=16, rule="frozen", readout="feed_forward"
         ),
         "delay line, 32 units, long enough": replace(
             GRU,
