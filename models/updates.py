@@ -112,7 +112,7 @@ class Descent:
 
     def __init__(self, optimizer: Optimizer) -> None:
         """Take the optimizer."""
-        self._optimizer = optimizer
+        self.optimizer = optimizer
 
     def check(self, rule: LearningRule) -> None:
         """Accept every rule."""
@@ -120,8 +120,8 @@ class Descent:
     def init_state(self, cell_shape: tuple[int, int], shapes: Shapes) -> Fields:
         """Return the optimizer's state for the cell and for the readout, flattened."""
         size = sum(groups * size for groups, size in shapes)
-        return _prefixed("cell", self._optimizer.init_state(cell_shape)) | _prefixed(
-            "readout", self._optimizer.init_state((size,))
+        return _prefixed("cell", self.optimizer.init_state(cell_shape)) | _prefixed(
+            "readout", self.optimizer.init_state((size,))
         )
 
     def change(self, state: State, rule: LearningRule, memory: State, loss: Loss, step: Scored) -> Change:
@@ -165,7 +165,7 @@ class Descent:
         """Put the moments of the parameters back to those of new ones; counts go on."""
         flat = np.concatenate([block.reshape(len(cell), -1) for block in readout], axis=1)
         for name, which in (("cell", cell), ("readout", flat)):
-            for field, row in self._optimizer.init_state(which.shape[1:]).items():
+            for field, row in self.optimizer.init_state(which.shape[1:]).items():
                 if np.shape(row) == which.shape[1:]:
                     np.copyto(state[f"{name}.{field}"], row, where=which)
 
@@ -173,7 +173,7 @@ class Descent:
         self, state: State, name: str, gradient: Array, active: BoolArray, params: Array
     ) -> tuple[Array, BoolArray]:
         moments = part(state, name)
-        update = self._optimizer.update(moments, gradient, active, params)
+        update = self.optimizer.update(moments, gradient, active, params)
         state.update(_prefixed(name, moments))
         return update
 
@@ -192,7 +192,7 @@ class Filter:
 
     def __init__(self, optimizer: JacobianOptimizer) -> None:
         """Take the optimizer."""
-        self._optimizer = optimizer
+        self.optimizer = optimizer
 
     def check(self, rule: LearningRule) -> None:
         """Refuse a rule whose gradient is ready at the end of a window only."""
@@ -204,7 +204,7 @@ class Filter:
     def init_state(self, cell_shape: tuple[int, int], shapes: Shapes) -> Fields:
         """Return the optimizer's state; a unit's parameters are a group."""
         n_params, n_units = cell_shape
-        return self._optimizer.init_state(((n_units, n_params), *shapes))
+        return self.optimizer.init_state(((n_units, n_params), *shapes))
 
     def change(self, state: State, rule: LearningRule, memory: State, loss: Loss, step: Scored) -> Change:
         """Return what the optimizer makes of eq. (1)."""
@@ -216,7 +216,7 @@ class Filter:
             rule.take_credit(memory, weighted(of_outputs, step.of_state))
         norm = _norm(jacobian[0], step.active)
         exploded = has_exploded(rule, memory, norm)
-        updates, moved = self._optimizer.update(
+        updates, moved = self.optimizer.update(
             state, jacobian, innovation.error, innovation.noise, step.active & ~exploded
         )
         return Change(updates[0].swapaxes(1, 2), updates[1:], norm, moved, exploded)
@@ -229,7 +229,7 @@ class Filter:
 
     def forget(self, state: State, cell: BoolArray, readout: tuple[BoolArray, ...]) -> None:
         """Have the optimizer forget what it knows of the parameters."""
-        self._optimizer.forget(state, (cell.swapaxes(1, 2), *readout))
+        self.optimizer.forget(state, (cell.swapaxes(1, 2), *readout))
 
 
 def credited(rule: LearningRule) -> TypeGuard[CreditedRule]:
