@@ -118,6 +118,11 @@ class OnlineLearner:
         self._renewal = None if plasticity is None else Renewal(plasticity, cell, readout)
         self._n_read = features_of(cell)
 
+    @property
+    def renews(self) -> bool:
+        """Whether units that are hardly heard are made anew."""
+        return self._renewal is not None
+
     def init_row(self, seed: int = 0) -> Fields:
         """Return one new model; the seed is that of its first parameters."""
         rng = np.random.default_rng(seed)

@@ -88,6 +88,11 @@ class Vanilla:
             self.connections = connections
         self._mask = None if connections is None else connections.astype(np.float64)
 
+    @property
+    def is_plain_tanh(self) -> bool:
+        """Whether it has tanh units without a leak, and every connection."""
+        return self._activation == "tanh" and self._leak == 1.0 and self._mask is None
+
     def init_params(self, rng: np.random.Generator) -> Array:
         """Return new parameters, shape (q, n).
 

@@ -32,7 +32,13 @@ class Kernel(Protocol):
         ...
 
 
-TWINS: tuple[Callable[[OnlineLearner], Kernel | None], ...] = ()
+def _dense(learner: OnlineLearner) -> Kernel | None:
+    from models.kernels.dense_twin import dense_twin  # noqa: PLC0415  it knows the learner, which knows nothing of it
+
+    return dense_twin(learner)
+
+
+TWINS: tuple[Callable[[OnlineLearner], Kernel | None], ...] = (_dense,)
 """Each says whether it is a twin of a learner, and gives the kernel that is."""
 
 

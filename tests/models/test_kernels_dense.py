@@ -1,0 +1,174 @@
+"""Goal: the compiled event loop of dense cells is the numpy path: the same predictions, losses and states, to rounding.
+
+Method: the same streams over several models through a bank with its twin and one without; cut anyhow; broken influences.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.cells import CELLS
+from models.cells.vanilla import Vanilla
+from models.learner import OnlineLearner, features_of
+from models.learner_bank import LearnerBank
+from models.losses import LOSSES
+from models.optimizers import JACOBIAN_OPTIMIZERS, OPTIMIZERS
+from models.protocols import Array, BoolArray, Cell, IntArray, LearningRule
+from models.readouts import READOUTS
+from models.rules import RULES
+from models.rules.rtrl_block import RtrlBlock
+from models.updates import Descent, Filter, Update
+
+pytest.importorskip("numba", reason="the compiled twins need the extra `fast`")
+
+MODELS, INPUTS = 3, 2
+CELL_NAMES = ("vanilla", "gru", "lstm")
+
+
+def make(
+    cell_name: str, optimizer: str = "sgd", *, n_units: int = 6, n_outputs: int = 1, rule: str = "rtrl_block"
+) -> OnlineLearner:
+    cell = CELLS[cell_name](n_inputs=INPUTS, n_units=n_units)
+    readout = READOUTS["linear"](n_features=features_of(cell), n_outputs=n_outputs)
+    update = Descent(OPTIMIZERS[optimizer](learning_rate=0.01))
+    return OnlineLearner(cell, RULES[rule](cell), readout, LOSSES["squared"](), update)
+
+
+def stream(events: int, n_outputs: int = 1) -> tuple[IntArray, Array, Array, BoolArray]:
+    """Return models, inputs, targets that remember the inputs, and where they are scored."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(events, INPUTS))
+    targets = np.concatenate([0.5 * np.roll(inputs[:, :1], k + 1, axis=0) for k in range(n_outputs)], axis=1)
+    return rng.integers(0, MODELS, events), inputs, targets, rng.random(events) < 0.9
+
+
+def banks(learner: OnlineLearner) -> tuple[LearnerBank, LearnerBank]:
+    """Return a bank with its twin and one without, of the same models."""
+    both = LearnerBank(learner, capacity=2), LearnerBank(learner, capacity=2, compiled=False)
+    assert both[0].compiled
+    assert not both[1].compiled
+    for bank in both:
+        assert sorted(bank.admit(seed) for seed in range(MODELS)) == list(range(MODELS))
+    return both
+
+
+def assert_alike(one: LearnerBank, other: LearnerBank, tolerance: float = 1e-12) -> None:
+    """Hold all fields of all models to a tolerance, relative to each field's greatest; blocks are folded first."""
+    for slot in range(MODELS):
+        fields = one.snapshot(slot), other.snapshot(slot)
+        for each in fields:
+            memory = {n.removeprefix("memory."): v[None] for n, v in each.items() if n.startswith("memory.")}
+            rule = one.learner.rule
+            assert isinstance(rule, RtrlBlock)
+            rule.settle(memory)
+            each["memory.influence"] = memory["influence"][0]
+        for name, value in fields[1].items():
+            if name in ("memory.transition", "memory.sensitivity", "memory.presynaptic"):
+                continue  # what is left of a block that was folded is not looked at
+            scale = max(float(np.abs(value).max(initial=0.0)), 1.0)
+            np.testing.assert_allclose(fields[0][name], value, rtol=0, atol=tolerance * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+def test_the_twin_gives_what_numpy_gives(cell_name: str, optimizer: str) -> None:
+    with_it, without = banks(make(cell_name, optimizer, n_outputs=2))
+    models, inputs, targets, scored = stream(400, 2)
+    found = with_it.consume(models, inputs, targets, scored)
+    expected = without.consume(models, inputs, targets, scored)
+    np.testing.assert_allclose(found.prediction, expected.prediction, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=0, atol=1e-12)
+    assert_alike(with_it, without)
+    assert (
+        found.loss[-60:].mean() < 0.9 * found.loss[:60].mean()
+    )  # something was learned, so it is no small matter
+
+
+def test_a_long_run_stays_the_step_engines() -> None:
+    """2,000 updated events against numpy's step engine, which shares no code with the block's."""
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(2000, INPUTS))
+    targets = 0.5 * np.roll(inputs[:, :1], 2, axis=0)
+    found = []
+    for learner in (make("vanilla", n_units=16), make("vanilla", n_units=16, rule="rtrl_step")):
+        bank = LearnerBank(learner)
+        slot = bank.admit()
+        found.append(bank.consume(np.full(2000, slot), inputs, targets).prediction)
+        assert bank.compiled == (len(found) == 1)
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("cuts", [[1, 2, 3], [7, 40, 41], [100]])
+def test_how_a_stream_is_cut_and_who_shares_it_changes_no_bit(cuts: list[int]) -> None:
+    learner = make("gru", "adam")
+    models, inputs, targets, scored = stream(120)
+    whole, cut, alone = (LearnerBank(learner) for _ in range(3))
+    for bank in (whole, cut):
+        for seed in range(MODELS):
+            bank.admit(seed)
+    expected = whole.consume(models, inputs, targets, scored).prediction
+    edges = [0, *cuts, 120]
+    parts = [
+        cut.consume(models[a:b], inputs[a:b], targets[a:b], scored[a:b]).prediction
+        for a, b in pairwise(edges)
+    ]
+    assert np.concatenate(parts).tobytes() == expected.tobytes()
+    own = models == 1
+    slot = alone.admit(1)
+    single = alone.consume(np.full(int(own.sum()), slot), inputs[own], targets[own], scored[own])
+    assert single.prediction.tobytes() == expected[own].tobytes()
+    for name, value in alone.snapshot(slot).items():
+        assert value.tobytes() == whole.snapshot(1)[name].tobytes(), name
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e9])
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+def test_a_broken_influence_begins_anew_as_in_numpy(cell_name: str, value: float) -> None:
+    both = banks(make(cell_name, "adam"))
+    models, inputs, targets, scored = stream(200)
+    for bank in both:
+        bank.consume(models[:100], inputs[:100], targets[:100], scored[:100])
+        fields = bank.snapshot(1)
+        fields["memory.influence"][:] = value
+        bank.restore(1, fields)
+    found, expected = (bank.consume(models[100:], inputs[100:], targets[100:], scored[100:]) for bank in both)
+    assert np.isfinite(found.prediction).all()
+    np.testing.assert_allclose(found.prediction, expected.prediction, rtol=0, atol=1e-11)
+    assert_alike(*both, tolerance=1e-11)
+
+
+def other_learners() -> dict[str, OnlineLearner]:
+    """Return learners that have no dense twin."""
+
+    def of(cell: Cell, rule: LearningRule, update: Update, **parts: Any) -> OnlineLearner:
+        see = bool(parts.get("see_inputs"))
+        readout = READOUTS[parts.get("readout", "linear")](
+            n_features=features_of(cell) + (cell.n_inputs if see else 0), n_outputs=1
+        )
+        return OnlineLearner(
+            cell, rule, readout, LOSSES[parts.get("loss", "squared")](), update, see_inputs=see
+        )
+
+    sgd = Descent(OPTIMIZERS["sgd"](learning_rate=0.1))
+    cell = CELLS["vanilla"](n_inputs=2, n_units=4)
+    relu = Vanilla(n_inputs=2, n_units=4, activation="relu")
+    leaky = Vanilla(n_inputs=2, n_units=4, leak=0.5)
+    return {
+        "another rule": of(cell, RULES["rtrl_step"](cell), sgd),
+        "another activation": of(relu, RtrlBlock(relu), sgd),
+        "a leak": of(leaky, RtrlBlock(leaky), sgd),
+        "another loss": of(cell, RtrlBlock(cell), sgd, loss="huber"),
+        "another readout": of(cell, RtrlBlock(cell), sgd, readout="feed_forward"),
+        "inputs beside the units": of(cell, RtrlBlock(cell), sgd, see_inputs=True),
+        "another optimizer": of(cell, RtrlBlock(cell), Descent(OPTIMIZERS["rmsprop"](learning_rate=0.1))),
+        "a filter": of(cell, RtrlBlock(cell), Filter(JACOBIAN_OPTIMIZERS["ekf_node"]())),
+    }
+
+
+@pytest.mark.parametrize("name", other_learners())
+def test_a_learner_that_is_not_computed_exactly_has_no_twin(name: str) -> None:
+    assert not LearnerBank(other_learners()[name]).compiled
