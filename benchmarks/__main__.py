@@ -14,11 +14,13 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
 from benchmarks import accuracy  # noqa: E402
+from benchmarks.kernels import command as kernels  # noqa: E402
 from benchmarks.tasks import command as tasks  # noqa: E402
 
 BENCHMARKS = {
     "accuracy": accuracy.main,
     "tasks": tasks.main,
+    "kernels": kernels.main,
 }
 
 
@@ -31,7 +33,7 @@ def main() -> int:
     )
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks"), help="folder for the JSON")
     parser.add_argument("--quick", action="store_true", help="a small part of each, to see that it runs")
-    parser.add_argument("--only", nargs="+", help="of the tasks, these")
+    parser.add_argument("--only", nargs="+", help="of the tasks or kernels, these")
     arguments = parser.parse_args()
     names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
     return max(BENCHMARKS[name](arguments) for name in names)

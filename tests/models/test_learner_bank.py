@@ -5,7 +5,10 @@ Method: random streams over several models, cut into calls anyhow, against one l
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,3 +149,21 @@ def test_a_rule_that_keeps_the_whole_past_and_a_foreign_snapshot_are_refused() -
         bank.restore(slot, fields | {"params": np.zeros(3)})
     with pytest.raises(ValueError, match="not in use"):
         bank.release(slot + 1)
+
+
+WITHOUT_NUMBA = """
+import sys
+sys.modules["numba"] = None  # as where it is not installed
+import numpy as np
+from models.kernels.jit import COMPILES
+from tests.models.test_learner_bank import LearnerBank, make
+bank = LearnerBank(make("vanilla", "rtrl_block"))
+slot = bank.admit()
+given = bank.consume(np.full(20, slot), np.ones((20, 2)), np.ones((20, 1)))
+assert not COMPILES and not bank.compiled and given.loss[-1] < given.loss[0]
+"""
+
+
+def test_without_numba_everything_works() -> None:
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", WITHOUT_NUMBA], cwd=root, check=True, timeout=120)

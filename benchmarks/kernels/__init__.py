@@ -1,0 +1,1 @@
+"""What the compiled twins cost beside numpy: the benchmarks of `python -m benchmarks kernels`."""

@@ -1,0 +1,17 @@
+"""`python -m benchmarks kernels`: every kernel's table, plot and goals."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks.kernels import dense
+from benchmarks.tasks.command import Tasks, run_all
+
+KERNELS: Tasks = {
+    "dense": (dense.measure, dense.table, dense.draw),
+}
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run the kernels that --only names, or all; 0 where all goals are met."""
+    return run_all(KERNELS, "kernels", arguments)
