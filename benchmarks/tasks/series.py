@@ -43,7 +43,6 @@ RECIPES = {
     "dense12, linear readout, EKF": replace(PLAIN, cell="vanilla", n_units=12),
     "delay line 16, feed-forward readout, EKF": replace(LINEAR, cell="delay_line"),
     "RTU32, linear readout, Adam": Recipe("rtu", n_units=32, learning_rate=3e-3),
-    "dense32, linear readout, Adam": Recipe("vanilla", n_units=32, learning_rate=1e-3),
 }
 
 
