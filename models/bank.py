@@ -1,8 +1,8 @@
 """The bank: many series of one specification in slabs, one call per micro-batch. The core's face.
 
-A slab is an array of shape (capacity, targets, ...) for each field of a model's state. A micro-batch
-gathers the rows of its series, runs the forecaster on the copies, and writes them back when all is
-done: on any error every series is as it was.
+A slab is an array (capacity, targets, size) of records, one an element type (`models.records`). Where the make of the
+models has a compiled twin in `models.kernels`, it takes the events of a micro-batch in place; else the rows of its series
+are gathered, the forecaster runs on the copies, and they are written back when all is done.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from dataclasses import fields
 
 import numpy as np
 
-from models.forecaster import Forecaster, States, StepResult
+from models.forecaster import Forecaster, StepResult
+from models.kernels import fused_forecaster_for
 from models.protocols import Array, BoolArray, Fields, IntArray
+from models.records import Layout, Parts, Record, write
 from models.specification import Specification
 
 __all__ = ["Array", "Bank", "BoolArray", "Fields", "IntArray", "NonFiniteError", "StepResult"]
@@ -23,7 +25,7 @@ VALUE_ABS_MAX = 1e100
 
 
 class NonFiniteError(ValueError):
-    """A value that is not finite or far too large came in, or would have gone out. Every series is as it was."""
+    """A value that is not finite or far too large came in, or would have gone out. The series concerned are as they were."""
 
 
 class Bank:
@@ -40,22 +42,39 @@ class Bank:
         ([[[3.0]]], [[[2.0]]])
     """
 
-    def __init__(self, specification: Specification, *, capacity: int = 64) -> None:
-        """Make an empty bank with room for `capacity` series; it grows by doubling."""
+    def __init__(self, specification: Specification, *, capacity: int = 64, compiled: bool = True) -> None:
+        """Make an empty bank with room for `capacity` series; it grows by doubling.
+
+        `compiled` asks for the compiled twin, where there is one.
+        """
         self.specification = specification
         self._forecaster = Forecaster(specification)
-        self._new = self._forecaster.init_state()
+        row = self._forecaster.init_state()
+        self._layout = Layout(row)
+        self._new = self._layout.empty(1)
+        write(self._layout.views(self._new), row)
         self._n_targets = len(specification.targets)
         self._capacity = max(1, capacity)
-        self._slabs: States = {
-            part: {
-                name: np.empty((self._capacity, self._n_targets, *value.shape), dtype=value.dtype)
-                for name, value in row.items()
-            }
-            for part, row in self._new.items()
-        }
+        self._records = self._layout.empty(self._capacity, self._n_targets)
+        self._slabs = self._layout.views(self._records)
         self._free = list(range(self._capacity - 1, -1, -1))
         self._used: set[int] = set()
+        self._kernel = fused_forecaster_for(self._forecaster, self._layout) if compiled else None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether events go through a compiled twin."""
+        return self._kernel is not None
+
+    def warm(self) -> None:
+        """Compile what the first events would have to wait for; no series is touched. Nothing to do without a twin."""
+        if self._kernel is None:
+            return
+        scratch, n_targets = self._layout.empty(1, self._n_targets), self._n_targets
+        for record, new in zip(scratch, self._new, strict=True):
+            record[0] = new
+        features = np.zeros((n_targets, self.specification.n_inputs))
+        self._kernel(scratch, np.zeros(1, np.int64), np.zeros(1), np.zeros((1, n_targets)), features)
 
     @property
     def series_count(self) -> int:
@@ -64,7 +83,7 @@ class Bank:
 
     def bytes_per_series(self) -> int:
         """Return the memory of one series' state; constant in time."""
-        return self._n_targets * sum(v.nbytes for row in self._new.values() for v in row.values())
+        return self._n_targets * self._layout.bytes
 
     def admit(self) -> int:
         """Return the slot of a new series, in its initial state."""
@@ -72,9 +91,8 @@ class Bank:
             self._grow()
         slot = self._free.pop()
         self._used.add(slot)
-        for part, row in self._new.items():
-            for name, value in row.items():
-                self._slabs[part][name][slot] = value
+        for record, new in zip(self._records, self._new, strict=True):
+            record[slot] = new
         return slot
 
     def release(self, slot: int) -> None:
@@ -93,47 +111,53 @@ class Bank:
             features: the exogenous features, (B, F).
 
         Raises:
-            NonFiniteError: an input is not finite or over VALUE_ABS_MAX, or a result would not be finite.
-            ValueError: shapes do not fit, a slot is not in use or stands twice.
-            After either every series is as it was.
+            NonFiniteError: an input is not finite or over VALUE_ABS_MAX: every series is as it was. Or a result would not
+                be finite, which no accepted input may lead to: the series that it names are as they were, the others
+                have taken their events.
+            ValueError: shapes do not fit, a slot is not in use or stands twice; every series is as it was.
         """
         slots = np.asarray(slots, dtype=np.int64)
         self._check(slots, times, values, features)
-        n_rows, n_targets = values.shape
         joined = self._inputs(slots, values, features)
-        states: States = {
-            part: {
-                name: slab[slots].reshape(n_rows * n_targets, *slab.shape[2:]) for name, slab in row.items()
-            }
-            for part, row in self._slabs.items()
-        }
+        if self._kernel is not None:
+            result, sound = self._kernel(self._records, slots, times, values, joined)
+        else:
+            result, sound = self._step(slots, times, values, joined)
+        if not sound.all():
+            raise NonFiniteError(
+                f"results of the slots {slots[~sound].tolist()} would not be finite; those were not changed"
+            )
+        return result
+
+    def _step(
+        self, slots: IntArray, times: Array, values: Array, joined: Array
+    ) -> tuple[StepResult, BoolArray]:
+        """Take the events on copies of the rows; return what was said, and which series' results are finite, (B,)."""
+        n_rows, n_targets = values.shape
+        copies, states = self._gather(slots)
+        views = {part: dict(fields_) for part, fields_ in states.items()}
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             result = self._forecaster.step(
-                states,
-                time=np.repeat(times, n_targets),
-                level=values.reshape(-1),
-                features=joined,
+                states, time=np.repeat(times, n_targets), level=values.reshape(-1), features=joined
             )
+        write(views, states)
+        result = _by_target(result, n_rows, n_targets)
+        sound = np.ones(n_rows, dtype=np.bool_)
         for name in ("prediction", "lower", "upper", "expert_predictions", "anomaly_score"):
-            if not np.isfinite(getattr(result, name)).all():
-                raise NonFiniteError(f"{name} would not be finite; no series was changed")
-        self._write_back(slots, states)
-        return _by_target(result, n_rows, n_targets)
+            sound &= np.isfinite(getattr(result, name).reshape(n_rows, -1)).all(axis=1)
+        self._write_back(slots, copies, sound)
+        return result, sound
 
     def reset_memory(self, slots: IntArray) -> None:
         """After a gap: forget pending forecasts and the recurrent state; keep what was learned."""
         slots = np.asarray(slots, dtype=np.int64)
         for slot in slots.tolist():
             self._require(slot)
-        n_rows, n_targets = len(slots), self._n_targets
-        states: States = {
-            part: {
-                name: slab[slots].reshape(n_rows * n_targets, *slab.shape[2:]) for name, slab in row.items()
-            }
-            for part, row in self._slabs.items()
-        }
+        copies, states = self._gather(slots)
+        views = {part: dict(fields_) for part, fields_ in states.items()}
         self._forecaster.reset_memory(states)
-        self._write_back(slots, states)
+        write(views, states)
+        self._write_back(slots, copies, np.ones(len(slots), dtype=np.bool_))
 
     def snapshot(self, slot: int) -> Fields:
         """Return a copy of all that the series is, as named arrays `part/field` of shape (K, ...)."""
@@ -198,18 +222,20 @@ class Bank:
         others = [np.delete(change, target, axis=1) for target in range(n_targets)]
         return np.concatenate((shared, np.stack(others, axis=1).reshape(n_rows * n_targets, -1)), axis=1)
 
-    def _write_back(self, slots: IntArray, states: States) -> None:
-        n_rows = len(slots)
-        for part, row in states.items():
-            for name, value in row.items():
-                self._slabs[part][name][slots] = value.reshape(n_rows, self._n_targets, *value.shape[1:])
+    def _gather(self, slots: IntArray) -> tuple[tuple[Record, ...], Parts]:
+        """Return copies of the records of some series, (B K, size), and the fields in them."""
+        copies = tuple(record[slots].reshape(-1, record.shape[-1]) for record in self._records)
+        return copies, self._layout.views(copies)
+
+    def _write_back(self, slots: IntArray, copies: tuple[Record, ...], sound: BoolArray) -> None:
+        for record, copy in zip(self._records, copies, strict=True):
+            record[slots[sound]] = copy.reshape(len(slots), *record.shape[1:])[sound]
 
     def _grow(self) -> None:
-        for row in self._slabs.values():
-            for name, slab in row.items():
-                larger = np.empty((2 * self._capacity, *slab.shape[1:]), dtype=slab.dtype)
-                larger[: self._capacity] = slab
-                row[name] = larger
+        larger = self._layout.empty(2 * self._capacity, self._n_targets)
+        for record, more in zip(self._records, larger, strict=True):
+            more[: self._capacity] = record
+        self._records, self._slabs = larger, self._layout.views(larger)
         self._free.extend(range(2 * self._capacity - 1, self._capacity - 1, -1))
         self._capacity *= 2
 

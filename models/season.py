@@ -23,6 +23,9 @@ TOLERANCE = 0.01
 VOTES_MIN = 3
 """So many more intervals must have agreed than disagreed before a season is believed."""
 
+VOTES_MAX = 1000
+"""A count of agreement stops there, so that a new interval is believed after so many rows at the latest."""
+
 
 class Season:
     """Keeps the last `season_max` + 1 levels and finds the season's length in rows."""
@@ -96,5 +99,5 @@ class Season:
         votes = state["votes"] + np.where(same, 1, np.where(counts, -1, 0))
         lost = votes < 0
         state["interval"] = np.where(lost, gap, state["interval"])
-        state["votes"] = np.minimum(np.where(lost, 0, votes), 1000)
+        state["votes"] = np.minimum(np.where(lost, 0, votes), VOTES_MAX)
         state["time"] = time.copy()

@@ -7,10 +7,13 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from models.bank import Bank
 from service.checkpoints.kafka import KafkaBackend
 from service.checkpoints.sqlite import SqliteBackend
 from service.checkpoints.store import Checkpoints
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _SAYS_WHAT_TO_DO = (BindError, CheckpointError, FencedError, KafkaError, LogError, TopicError)
 """Failures that come from outside and say what to do; any other is a bug, and its traceback is shown."""
+COMPILE_TOLD_SECONDS = 5.0
+"""So often a start that compiles says that it lives."""
 _BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -80,6 +85,7 @@ async def _work(settings: Settings) -> BaseException | None:
     http.start()
     try:
         log.info("worker started", extra={"url": http.url, "group": settings.kafka.group_id})
+        await asyncio.to_thread(compile_models, settings)
         await ensure_topics(settings, options)
         app = App(
             settings, learner, (store, publisher), observer=metrics, vitals=health, client_options=options
@@ -87,6 +93,28 @@ async def _work(settings: Settings) -> BaseException | None:
         return await app.run(stop)
     finally:
         http.stop()
+
+
+def compile_models(settings: Settings) -> None:
+    """Compile what an event goes through, before the worker is ready: seconds at the first start, later from its cache."""
+    bank = Bank(settings.specification(), capacity=1)
+    if not bank.compiled:
+        log.info("models run uncompiled: numba is not installed, or has no twin of this make")
+        return
+    start, done = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not done.wait(COMPILE_TOLD_SECONDS):
+            log.info("still compiling the models", extra={"seconds": round(time.monotonic() - start, 1)})
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        bank.warm()
+    finally:
+        done.set()
+        teller.join()
+    log.info("models compiled", extra={"seconds": round(time.monotonic() - start, 1)})
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.kernels import dense
+from benchmarks.kernels import dense, forecaster
 from benchmarks.tasks.command import Tasks, run_all
 
 KERNELS: Tasks = {
     "dense": (dense.measure, dense.table, dense.draw),
+    "forecaster": (forecaster.measure, forecaster.table, forecaster.draw),
 }
 
 

@@ -12,7 +12,9 @@ from models.kernels.jit import COMPILES
 from models.protocols import Array, BoolArray, IntArray, State
 
 if TYPE_CHECKING:
+    from models.forecaster import Forecaster, StepResult
     from models.learner import OnlineLearner
+    from models.records import Layout, Record
 
 
 class Kernel(Protocol):
@@ -51,3 +53,25 @@ def fused_for(learner: OnlineLearner) -> Kernel | None:
         if kernel is not None:
             return kernel
     return None
+
+
+class ForecasterKernel(Protocol):
+    """A micro-batch of forecasters' events in one, on the records themselves."""
+
+    def __call__(
+        self, records: tuple[Record, ...], slots: IntArray, times: Array, values: Array, features: Array
+    ) -> tuple[StepResult, BoolArray]:
+        """Take one event of each of B series, (B,), (B,), (B, K), (B K, F); return what was said, and whose is finite, (B,).
+
+        A series that is not is as it was.
+        """
+        ...
+
+
+def fused_forecaster_for(forecaster: Forecaster, layout: Layout) -> ForecasterKernel | None:
+    """Return the compiled twin of a forecaster; None where there is none."""
+    if not COMPILES:
+        return None
+    from models.kernels.forecaster_twin import forecaster_twin  # noqa: PLC0415  it knows the forecaster, as above
+
+    return forecaster_twin(forecaster, layout)

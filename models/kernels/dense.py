@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from models.kernels.jit import jit
+from models.kernels.dense_cells import gru_step, lstm_step, vanilla_step
+from models.kernels.jit import inner, jit
 from models.protocols import Array, BoolArray, IntArray
 
 VANILLA: Final = 0
@@ -21,103 +22,54 @@ SGD: Final = 0
 ADAM: Final = 1
 
 
-@jit
-def squash(value: float) -> float:
-    """Return the sigmoid, as `models.cells.activations` has it."""
-    return float(0.5 * (1.0 + np.tanh(0.5 * value)))
-
-
-@jit
-def weighed(z: Array, params: Array, first: int, summed: Array) -> None:
-    """Put sum over j of z[j] params[first + j] into `summed`, (n,)."""
-    summed[:] = 0.0
-    for j in range(len(z)):
-        weight, row = z[j], params[first + j]
-        for i in range(len(summed)):
-            summed[i] += weight * row[i]
-
-
-@jit
-def vanilla_step(
-    params: Array, state: Array, z: Array, transition: Array, sensitivity: Array, work: Array
+@inner
+def back_a_step(
+    credit: Array,
+    earlier: Array,
+    transition: Array,
+    sensitivity: Array,
+    z: Array,
+    gate_of: IntArray,
+    input_of: IntArray,
+    first: int,
+    through: Array,
+    gradient: Array,
 ) -> None:
-    """Advance a tanh cell; write its factors, see `models.cells.vanilla`."""
-    n = state.shape[1]
-    weighed(z, params, 0, work[0])
-    for i in range(n):
-        state[0, i] = np.tanh(work[0, i])
-        sensitivity[0, 0, i] = 1.0 - state[0, i] * state[0, i]
-    for i in range(n):
-        slope = sensitivity[0, 0, i]
-        for u in range(n):
-            transition[i, u] = slope * params[u, i]
-
-
-@jit
-def gru_step(
-    params: Array, state: Array, z: Array, transition: Array, sensitivity: Array, work: Array
-) -> None:
-    """Advance a GRU; write its factors, see `models.cells.gru`."""
-    n, p = state.shape[1], len(z)
-    weighed(z, params, 0, work[0])
-    weighed(z, params, p, work[1])
-    weighed(z[:n], params, 2 * p, work[2])
-    weighed(z[n:], params, 2 * p + n, work[3])
-    for i in range(n):
-        reset, keep = squash(work[0, i]), squash(work[1, i])
-        past = work[2, i] + params[3 * p, i]
-        candidate = np.tanh(work[3, i] + reset * past)
-        before = state[0, i]
-        to_candidate = (1.0 - keep) * (1.0 - candidate * candidate)
-        sensitivity[0, 0, i] = to_candidate * past * (reset * (1.0 - reset))
-        sensitivity[0, 1, i] = (before - candidate) * (keep * (1.0 - keep))
-        sensitivity[0, 2, i] = to_candidate * reset
-        sensitivity[0, 3, i] = to_candidate
-        state[0, i] = (1.0 - keep) * candidate + keep * before
-        work[4, i] = keep
-    for i in range(n):
-        of_reset, of_keep, of_past = sensitivity[0, 0, i], sensitivity[0, 1, i], sensitivity[0, 2, i]
-        for u in range(n):
-            transition[i, u] = (
-                of_reset * params[u, i] + of_keep * params[p + u, i] + of_past * params[2 * p + u, i]
-            )
-        transition[i, i] += work[4, i]
-
-
-@jit
-def lstm_step(
-    params: Array, state: Array, z: Array, transition: Array, sensitivity: Array, work: Array
-) -> None:
-    """Advance an LSTM; write its factors, see `models.cells.lstm`."""
-    n, p = state.shape[1], len(z)
-    for gate in range(4):
-        weighed(z, params, gate * p, work[gate])
-    transition[:] = 0.0
-    for i in range(n):
-        entry, forget, output = squash(work[0, i]), squash(work[1, i]), squash(work[2, i])
-        candidate, before = np.tanh(work[3, i]), state[0, i]
-        cell = forget * before + entry * candidate
-        squashed = np.tanh(cell)
-        passed = output * (1.0 - squashed * squashed)
-        sensitivity[0, 0, i] = candidate * (entry * (1.0 - entry))
-        sensitivity[0, 1, i] = before * (forget * (1.0 - forget))
-        sensitivity[0, 2, i] = 0.0
-        sensitivity[0, 3, i] = entry * (1.0 - candidate * candidate)
-        for gate in range(4):
-            sensitivity[1, gate, i] = passed * sensitivity[0, gate, i]
-        sensitivity[1, 2, i] = squashed * (output * (1.0 - output))
-        state[0, i], state[1, i] = cell, output * squashed
-        transition[i, i] = forget
-        transition[n + i, i] = passed * forget
-    for part in range(2):
+    """Add what a step owes to the gradient's rows from `first` on, and take the credit, (S,), back through it."""
+    size, (parts, gates, n) = len(credit), sensitivity.shape
+    for gate in range(gates):
         for i in range(n):
-            for gate in range(4):
-                slope, first = sensitivity[part, gate, i], gate * p
-                for u in range(n):
-                    transition[part * n + i, n + u] += slope * params[first + u, i]
+            through[gate, i] = 0.0
+    for part in range(parts):
+        for gate in range(gates):
+            for i in range(n):
+                through[gate, i] += credit[part * n + i] * sensitivity[part, gate, i]
+    for j in range(first, len(gradient)):
+        weight, row, slope = z[input_of[j]], gradient[j], through[gate_of[j]]
+        for i in range(n):
+            row[i] += weight * slope[i]
+    for u in range(size):
+        earlier[u] = 0.0
+    for s in range(size):
+        weight, row = credit[s], transition[s]
+        for u in range(size):
+            earlier[u] += weight * row[u]
+    for u in range(size):
+        credit[u] = earlier[u]
 
 
-@jit
+@inner
+def onto_influence(credit: Array, influence: Array, first: int, last: int, gradient: Array) -> None:
+    """Add the credit times the influence to the gradient's rows from `first` up to `last`."""
+    for s in range(len(credit)):
+        weight = credit[s]
+        for j in range(first, last):
+            row, of_state = gradient[j], influence[s, j]
+            for i in range(len(row)):
+                row[i] += weight * of_state[i]
+
+
+@inner
 def carried_back(
     credit: Array,
     earlier: Array,
@@ -125,40 +77,58 @@ def carried_back(
     sensitivity: Array,
     presynaptic: Array,
     influence: Array,
+    newer: int,
     filled: int,
+    older: int,
+    block: int,
+    rows_done: int,
     gate_of: IntArray,
     input_of: IntArray,
     through: Array,
     gradient: Array,
 ) -> None:
-    """Put into `gradient`, (q, n), what a credit on the state, (S,), owes: eq. (2) of `RtrlBlock`. The credit is used up."""
-    size, (parts, gates, n) = len(credit), sensitivity.shape[1:]
-    gradient[:] = 0.0
-    for step in range(filled - 1, -1, -1):
-        through[:] = 0.0
-        for part in range(parts):
-            for gate in range(gates):
-                for i in range(n):
-                    through[gate, i] += credit[part * n + i] * sensitivity[step, part, gate, i]
-        for j in range(len(gradient)):
-            weight, row, slope = presynaptic[step, input_of[j]], gradient[j], through[gate_of[j]]
-            for i in range(n):
-                row[i] += weight * slope[i]
-        earlier[:] = 0.0
-        for s in range(size):
-            weight, row = credit[s], transition[step, s]
-            for u in range(size):
-                earlier[u] += weight * row[u]
-        credit[:] = earlier
-    for s in range(size):
-        weight = credit[s]
-        for j in range(len(gradient)):
-            row, of_state = gradient[j], influence[s, j]
-            for i in range(n):
-                row[i] += weight * of_state[i]
+    """Put into `gradient`, (q, n), what a credit on the state, (S,), owes: eq. (2) of `RtrlBlock`. The credit is used up.
+
+    The steps of the newer block begin at the place `newer`. Rows that are not folded yet, from `rows_done` on, go back
+    through the older block too: eq. (2) of `RtrlBlockSmooth`.
+    """
+    n_params = len(gradient)
+    for j in range(n_params):
+        for i in range(gradient.shape[1]):
+            gradient[j, i] = 0.0
+    for step in range(newer + filled - 1, newer - 1, -1):
+        back_a_step(
+            credit,
+            earlier,
+            transition[step],
+            sensitivity[step],
+            presynaptic[step],
+            gate_of,
+            input_of,
+            0,
+            through,
+            gradient,
+        )
+    onto_influence(credit, influence, 0, rows_done, gradient)
+    if rows_done == n_params:
+        return
+    for step in range(older + block - 1, older - 1, -1):
+        back_a_step(
+            credit,
+            earlier,
+            transition[step],
+            sensitivity[step],
+            presynaptic[step],
+            gate_of,
+            input_of,
+            rows_done,
+            through,
+            gradient,
+        )
+    onto_influence(credit, influence, rows_done, n_params, gradient)
 
 
-@jit
+@inner
 def norm_of(values: Array, by_unit: Array) -> float:
     """Return the Frobenius norm of (.., n), summed unit by unit first."""
     by_unit[:] = 0.0
@@ -173,7 +143,7 @@ def norm_of(values: Array, by_unit: Array) -> float:
     return float(np.sqrt(total))
 
 
-@jit
+@inner
 def moved(
     params: Array,
     gradient: Array,
@@ -218,6 +188,9 @@ def events(
     sensitivity: Array,
     presynaptic: Array,
     filled: IntArray,
+    current: IntArray,
+    rows_done: IntArray,
+    block: int,
     cell_moments: tuple[Array, Array, IntArray],
     readout_moments: tuple[Array, Array, IntArray],
     slots: IntArray,
@@ -227,25 +200,30 @@ def events(
     prediction: Array,
     loss: Array,
     start: int,
+    stop: int,
 ) -> int:
-    """Take events from `start` on, until one whose model has a full block; return which that is, or how many there are.
+    """Take events from `start` up to `stop`, until one whose model has a full block; return which that is, or `stop`.
+
+    The blocks of a model lie one behind the other, (blocks k, ...); `current` is the one that fills, and `rows_done` how many rows of
+    the influence are those of its start: all of them but while `RtrlBlockSmooth` folds.
 
     `constants` are the learning rate, beta1, beta2, epsilon, the usual norm of a gradient, the greatest of an influence and
     the greatest error of a loss's value. Slabs are (capacity, ...), as `OnlineLearner.init_row` names them.
     """
     rate, beta1, beta2, epsilon, usual, influence_max, error_max = constants
     _, parts, n = state.shape
-    block, gates = transition.shape[1], sensitivity.shape[3]
+    n_params, gates = params.shape[1], sensitivity.shape[3]
     m, n_outputs = inputs.shape[1], readout.shape[1]
     work, through = np.empty((5, n)), np.empty((gates, n))
     gradient, by_unit = np.empty(params.shape[1:]), np.empty(n)
     of_readout = np.empty((n_outputs, n + 1))
     credit, earlier, error = np.empty(parts * n), np.empty(parts * n), np.empty(n_outputs)
-    for e in range(start, len(slots)):
+    for e in range(start, stop):
         slot = slots[e]
-        at = filled[slot]
-        if at == block:
+        if filled[slot] == block:
             return e
+        newer = current[slot] * block
+        at = newer + filled[slot]
         here, z, weights = state[slot], presynaptic[slot, at], params[slot]
         z[:n] = here[parts - 1]  # the part that is read out is the last one
         z[n : n + m] = inputs[e]
@@ -256,7 +234,7 @@ def events(
             gru_step(weights, here, z, transition[slot, at], sensitivity[slot, at], work)
         else:
             lstm_step(weights, here, z, transition[slot, at], sensitivity[slot, at], work)
-        filled[slot] = at + 1
+        filled[slot] += 1
         sound = True
         for part in range(parts):
             for i in range(n):
@@ -264,7 +242,7 @@ def events(
         if not sound:
             here[:] = new_state
             influence[slot] = 0.0
-            filled[slot] = 0
+            filled[slot], rows_done[slot] = 0, n_params
         read, above = here[parts - 1], readout[slot]
         for o in range(n_outputs):
             total = above[o, n]
@@ -291,7 +269,11 @@ def events(
             sensitivity[slot],
             presynaptic[slot],
             influence[slot],
+            newer,
             filled[slot],
+            block - newer,
+            block,
+            rows_done[slot],
             gate_of,
             input_of,
             through,
@@ -301,7 +283,7 @@ def events(
         if not norm <= usual and not norm_of(influence[slot], by_unit) <= influence_max:
             here[:] = new_state
             influence[slot] = 0.0
-            filled[slot] = 0
+            filled[slot], rows_done[slot] = 0, n_params
             continue
         if np.isfinite(norm):
             cell_moments[2][slot] += 1
@@ -330,4 +312,4 @@ def events(
             beta2,
             epsilon,
         )
-    return len(slots)
+    return stop

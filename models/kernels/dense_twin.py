@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, final
 
 import numpy as np
@@ -18,9 +19,11 @@ from models.protocols import Array, BoolArray, IntArray, State
 from models.readouts.linear import Linear
 from models.rules.products import probe
 from models.rules.rtrl_block import RtrlBlock
+from models.rules.rtrl_block_smooth import RtrlBlockSmooth
 from models.updates import GRADIENT_USUAL, INFLUENCE_MAX, Descent
 
-BLOCK_FIELDS: Final = ("influence", "transition", "sensitivity", "presynaptic", "filled")
+BLOCK_RANKS: Final = {"transition": 2, "sensitivity": 3, "presynaptic": 1}
+"""The fields of a step, and how many axes one has."""
 
 
 def kind_of(learner: OnlineLearner) -> int | None:
@@ -34,9 +37,14 @@ def kind_of(learner: OnlineLearner) -> int | None:
 
 
 def dense_twin(learner: OnlineLearner) -> DenseTwin | None:
-    """Return the twin of a learner: tanh, GRU or LSTM, `rtrl_block`, linear readout, squared loss, SGD or Adam."""
+    """Return the twin of a learner: tanh, GRU or LSTM, a block engine, linear readout, squared loss, SGD or Adam."""
     kind, rule, update = kind_of(learner), learner.rule, learner.update
-    if kind is None or type(rule) is not RtrlBlock or learner.see_inputs or learner.renews:
+    if (
+        kind is None
+        or not isinstance(rule, RtrlBlock | RtrlBlockSmooth)
+        or learner.see_inputs
+        or learner.renews
+    ):
         return None
     if (
         type(learner.readout) is not Linear
@@ -54,7 +62,7 @@ def dense_twin(learner: OnlineLearner) -> DenseTwin | None:
 class DenseTwin:
     """Takes events block by block: compiled between two folds, which are the rule's own matrix products."""
 
-    def __init__(self, learner: OnlineLearner, kind: int, rule: RtrlBlock) -> None:
+    def __init__(self, learner: OnlineLearner, kind: int, rule: RtrlBlock | RtrlBlockSmooth) -> None:
         """Take what the event loop needs to know."""
         self._kind, self._rule = kind, rule
         factors = probe(learner.cell)
@@ -84,39 +92,73 @@ class DenseTwin:
         prediction: Array,
         loss: Array,
     ) -> None:
-        """Take events in their order; where a model's block is full, fold it before its next event."""
-        block = {name: slabs[f"memory.{name}"] for name in BLOCK_FIELDS}
-        at = 0
-        while True:
-            at = dense.events(
-                self._kind,
-                self._optimizer,
-                self._constants,
-                self._gate_of,
-                self._input_of,
-                self._new_state,
-                slabs["params"],
-                slabs["state"],
-                slabs["readout.0"],
-                block["influence"],
-                block["transition"],
-                block["sensitivity"],
-                block["presynaptic"],
-                block["filled"],
-                self._moments(slabs, "cell", slabs["params"]),
-                self._moments(slabs, "readout", slabs["readout.0"].reshape(len(slabs["params"]), -1)),
-                slots,
-                np.ascontiguousarray(inputs),
-                np.ascontiguousarray(targets),
-                scored,
-                prediction,
-                loss,
-                at,
-            )
-            if at == len(slots):
-                return
+        """Take events in their order, between them what the rule folds: whole blocks, or a share at each event."""
+        memory = {
+            name.removeprefix("memory."): slab for name, slab in slabs.items() if name.startswith("memory.")
+        }
+        inputs, targets = np.ascontiguousarray(inputs), np.ascontiguousarray(targets)
+        take = self._events(slabs, memory, slots, inputs, targets, scored, prediction, loss)
+        at, count = 0, len(slots)
+        while at < count:
             slot = int(slots[at])
-            self._rule.settle({name: slab[slot : slot + 1] for name, slab in block.items()})
+            own = {name: slab[slot : slot + 1] for name, slab in memory.items()}
+            if isinstance(self._rule, RtrlBlock):
+                if int(memory["filled"][slot]) == self._rule.block:
+                    self._rule.settle(own)
+                at = take(at, count)
+            else:
+                self._rule.turn(own)
+                at = take(at, at + 1)
+                self._rule.fold_share(own)
+
+    def _events(
+        self,
+        slabs: State,
+        memory: State,
+        slots: IntArray,
+        inputs: Array,
+        targets: Array,
+        scored: BoolArray,
+        prediction: Array,
+        loss: Array,
+    ) -> Callable[[int, int], int]:
+        """Return the compiled events of a call, from one up to another."""
+        capacity, n_params = slabs["params"].shape[:2]
+        transition, sensitivity, presynaptic = (
+            memory[name].reshape(capacity, -1, *memory[name].shape[-rank:])
+            for name, rank in BLOCK_RANKS.items()
+        )
+        current = memory.get("current", np.zeros(capacity, dtype=np.int64))
+        rows_done = memory.get("rows_done", np.full(capacity, n_params))
+        return lambda start, stop: dense.events(
+            self._kind,
+            self._optimizer,
+            self._constants,
+            self._gate_of,
+            self._input_of,
+            self._new_state,
+            slabs["params"],
+            slabs["state"],
+            slabs["readout.0"],
+            memory["influence"],
+            transition,
+            sensitivity,
+            presynaptic,
+            memory["filled"],
+            current,
+            rows_done,
+            self._rule.block,
+            self._moments(slabs, "cell", slabs["params"]),
+            self._moments(slabs, "readout", slabs["readout.0"].reshape(capacity, -1)),
+            slots,
+            inputs,
+            targets,
+            scored,
+            prediction,
+            loss,
+            start,
+            stop,
+        )
 
     def _moments(self, slabs: State, name: str, like: Array) -> tuple[Array, Array, IntArray]:
         """Return Adam's moments and count of the cell's or the readout's parameters; for SGD what nobody reads."""

@@ -6,7 +6,10 @@ interpreter is let go inside.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 compiler: Any
@@ -21,9 +24,49 @@ COMPILES: Final = compiler is not None
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def cache_folder() -> Path | None:
+    """Return where compiled functions are kept: in NUMBA_CACHE_DIR, else the user's cache; None if nothing can be there.
+
+    The folder is named by the text of all kernels. numba alone looks at the file of the function that is called, and would
+    go on with yesterday's after a change in a file that it calls.
+    """
+    base = os.environ.get("NUMBA_CACHE_DIR")
+    parent = (
+        Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "onward"
+    )
+    text = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        text.update(source.read_bytes())
+    folder = parent / f"kernels-{text.hexdigest()[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # the latter where there is no home
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+FOLDER: Final = cache_folder() if COMPILES else None
+"""Where this process keeps what it compiles."""
+
+if FOLDER is not None:
+    compiler.config.CACHE_DIR = str(FOLDER)
+
+
 def jit(function: Function) -> Function:
     """Return the function compiled at its first call and kept on disk; as it is where numba is not installed."""
     if compiler is None:
         return function
-    compiled: Function = compiler.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function)
+    compiled: Function = compiler.njit(
+        cache=FOLDER is not None, nogil=True, error_model="numpy", fastmath=False
+    )(function)
+    return compiled
+
+
+def inner(function: Function) -> Function:
+    """Return the function compiled for other compiled functions alone: without the shell that Python would call it by."""
+    if compiler is None:
+        return function
+    compiled: Function = compiler.njit(
+        nogil=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)
     return compiled

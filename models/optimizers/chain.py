@@ -31,6 +31,10 @@ class Chain:
             raise ValueError("a chain needs at least one part")
         self._parts = parts
 
+    def part(self, name: str) -> Optimizer:
+        """Return the part of this name."""
+        return self._parts[name]
+
     def init_state(self, shape: tuple[int, ...]) -> Fields:
         """Return the states of all parts."""
         return {

@@ -19,6 +19,7 @@ from models.rules.optimal_kronecker import OptimalKronecker
 from models.rules.r_kf import RKf
 from models.rules.rflo import Rflo
 from models.rules.rtrl_block import RtrlBlock, tells_gates
+from models.rules.rtrl_block_smooth import RtrlBlockSmooth
 from models.rules.rtrl_layers import RtrlLayers
 from models.rules.rtrl_step import RtrlStep
 from models.rules.rtrl_trace import RtrlTrace
@@ -31,6 +32,7 @@ RULES: dict[str, Callable[..., LearningRule]] = {
     "rtrl_trace": RtrlTrace,
     "rtrl_step": RtrlStep,
     "rtrl_block": RtrlBlock,
+    "rtrl_block_smooth": RtrlBlockSmooth,
     "rtrl_layers": RtrlLayers,
     "bptt": Bptt,
     "bptt_sliding": BpttSliding,

@@ -66,7 +66,7 @@ class RtrlBlock:
         assert factors.sensitivity is not None  # noqa: S101  tells_gates has said so
         assert factors.presynaptic is not None  # noqa: S101
         self._gates, self._inputs = factors.sensitivity.shape[2], factors.presynaptic.shape[1]
-        self._wiring = factors.wiring
+        self.wiring = factors.wiring
         self.exact = self.unbiased = True
         n_params, k = self._params * self._units, self.block
         by_gates = self._gates * self._units * self._inputs
@@ -177,9 +177,9 @@ class RtrlBlock:
 
     def _wired(self, by_gate: Array) -> Array:
         """Return the parameters' part of what was found for each gate and each entry of z, (..., G p, n)."""
-        if self._wiring is None:
+        if self.wiring is None:
             return by_gate
-        wired: Array = by_gate[..., self._wiring, :]
+        wired: Array = by_gate[..., self.wiring, :]
         return wired
 
 

@@ -117,12 +117,13 @@ def _sources(config: Path | None, settings: Settings) -> Iterator[Finding]:
 
 
 def _memory(settings: Settings) -> Finding:
-    size = Bank(settings.specification(), capacity=1).bytes_per_series()
+    bank = Bank(settings.specification(), capacity=1)
+    size = bank.bytes_per_series()
     most = size * settings.limits.series_max
     return Finding(
         "ok",
-        f"model {settings.model.profile}: {_bytes(size)} a series; at most {settings.limits.series_max:,} series of a "
-        f"partition are {_bytes(most)} (limits.series_max)",
+        f"model {settings.model.profile}, {'compiled' if bank.compiled else 'not compiled'}: {_bytes(size)} a series, "
+        f"constant in time; at most {settings.limits.series_max:,} series of a partition are {_bytes(most)} (limits.series_max)",
     )
 
 

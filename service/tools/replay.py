@@ -106,6 +106,7 @@ class Replay:
         self.score = Score(specification)
         self._options = options
         self._bank = Bank(specification)
+        self._bank.warm()  # Compiles, if it has to, before a row waits for it.
         self._totals = totals
         self._predictions = predictions
         self._series: dict[tuple[str, ...], Series] = {}

@@ -11,6 +11,7 @@ import pytest
 from models.cells import CELLS
 from models.protocols import Array, LearningRule
 from models.rules.rtrl_block import RtrlBlock
+from models.rules.rtrl_block_smooth import RtrlBlockSmooth
 from models.rules.rtrl_step import RtrlStep
 from tests.conformance.cases import make_run, one_row
 
@@ -30,7 +31,7 @@ def trajectory(cell_name: str, rule: LearningRule, steps: int, *, settle_at: int
         credit = np.zeros_like(state)
         credit[:, -1] = state[:, -1] - rng.normal(size=run.cell.n_units)
         params = params - 0.01 * rule.gradient(memory, credit[:, None])[:, 0]
-        if at == settle_at and isinstance(rule, RtrlBlock):
+        if at == settle_at and isinstance(rule, RtrlBlock | RtrlBlockSmooth):
             rule.settle(memory)
             assert memory["filled"].tolist() == [0]
         states.append(state[0])
@@ -42,17 +43,37 @@ def trajectory(cell_name: str, rule: LearningRule, steps: int, *, settle_at: int
 def test_every_block_length_gives_the_step_engines_trajectory(cell_name: str, block: int) -> None:
     cell = make_run(cell_name, n_units=8).cell
     expected = trajectory(cell_name, RtrlStep(cell), 200)
-    found = trajectory(cell_name, RtrlBlock(cell, block=block), 200)
     assert np.abs(expected[-1] - make_run(cell_name, n_units=8).state).max() > 0.01
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    for engine in (RtrlBlock, RtrlBlockSmooth):
+        found = trajectory(cell_name, engine(cell, block=block), 200)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_a_fold_in_the_middle_of_a_block_changes_nothing_but_rounding() -> None:
     cell = make_run("gru", n_units=8).cell
     expected = trajectory("gru", RtrlBlock(cell), 60)
-    for settle_at in (0, 1, 2, 3, 17):
-        found = trajectory("gru", RtrlBlock(cell), 60, settle_at=settle_at)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
+    for engine in (RtrlBlock, RtrlBlockSmooth):
+        for settle_at in (0, 1, 2, 3, 17):
+            found = trajectory("gru", engine(cell), 60, settle_at=settle_at)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
+
+
+def test_a_smooth_fold_does_its_work_in_even_shares_and_ends_with_the_block() -> None:
+    run = make_run("lstm", n_units=8)
+    rule = RtrlBlockSmooth(run.cell, block=8)
+    memory, state = one_row(rule.init_memory()), run.state[None]
+    done = []
+    for _ in range(24):
+        factors = run.cell.step(run.params[None], state, np.ones((1, run.cell.n_inputs)))
+        state = factors.state
+        rule.advance(memory, factors)
+        done.append((int(memory["products_done"][0]), int(memory["rows_done"][0])))
+    q = run.cell.n_params_per_unit
+    assert done[7] == (8, q)  # there was no block before the first
+    assert done[15] == done[23] == (8, q)
+    steps = np.diff([rows for _, rows in done[8:16]])
+    assert steps.max() <= -(-2 * q // 8) + 1
+    assert done[8][1] < q
 
 
 def test_a_reply_does_not_wait_for_the_fold() -> None:

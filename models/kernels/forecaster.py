@@ -1,0 +1,379 @@
+"""The forecaster's event: settle, learn, advance, predict, for all events of a micro-batch in one compiled call.
+
+The twin of `models.forecaster.Forecaster.step`, part by part in the same order; works on the records of `models.records` in
+place. Sums run in another order than numpy's, so results agree to rounding. A series whose results would not be finite is
+put back as it was.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from models.kernels.forecaster_experts import (
+    Sizes,
+    bounded_residual,
+    linear_forecast,
+    linear_learn,
+    recurrent_forecast,
+    recurrent_learn,
+)
+from models.kernels.forecaster_parts import (
+    Constants,
+    Places,
+    anomaly_update,
+    clipped,
+    drift_update,
+    features_update,
+    interval_learn,
+    mixture_combine,
+    mixture_learn,
+    scale_update,
+    season_update,
+)
+from models.kernels.jit import inner, jit
+from models.protocols import Array, BoolArray, IntArray
+
+LAST_VALUE: Final = 0
+SEASONAL: Final = 1
+LINEAR: Final = 2
+RECURRENT: Final = 3
+
+FIGURES: Final = 7
+"""Anomaly score, scale, drift statistic, gradient norm, influence norm, spectral radius, saturated ratio."""
+FLAGS: Final = 4
+"""Drift, updated, clipped, skipped."""
+
+
+class Work(NamedTuple):
+    """Room for what an event needs on its way: of its horizons (H), cycles (C), experts (E), inputs and parameters."""
+
+    slots: IntArray
+    known: BoolArray
+    target: Array
+    residuals: Array
+    then: Array
+    begin: Array
+    season_known: BoolArray
+    change: Array
+    forecasts: Array
+    of_horizon: Array
+    features: Array
+    gain: Array
+    seen: Array
+    read: Array
+    credit: Array
+    gradient: Array
+
+
+@inner
+def copied_whole(source: Array, target: Array) -> None:
+    """Write an array over another."""
+    for i in range(len(source)):
+        target[i] = source[i]
+
+
+@inner
+def score(
+    f: Array,
+    i: IntArray,
+    g: BoolArray,
+    at: Places,
+    size: Sizes,
+    c: Constants,
+    horizons: IntArray,
+    level: float,
+    row: Array,
+    row_flags: BoolArray,
+    w: Work,
+) -> None:
+    """Score the forecasts that are due: what they were off by, and the residuals that there is to learn from."""
+    n_horizons, n_experts = size.horizons, size.experts
+    errors_at = 4 * n_horizons + 2 * n_horizons * n_experts
+    count, offset = i[at.clock_count], 0
+    for h in range(n_horizons):
+        slot = offset + count % horizons[h]
+        offset += horizons[h]
+        w.slots[h], w.known[h], w.target[h] = slot, False, 0.0
+        for e in range(n_experts):
+            w.residuals[e, h] = 0.0
+        if count < horizons[h]:
+            continue
+        base, unit = f[at.pending_level + slot], f[at.pending_scale + slot]
+        width = f[at.pending_half_width + slot]
+        experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
+        prediction = base + unit * f[at.pending_mixed + slot]
+        inside = prediction - unit * width <= level <= prediction + unit * width
+        row_flags[h], row_flags[n_horizons + h] = True, inside
+        row[3 * n_horizons + h] = level - prediction
+        for e in range(n_experts):
+            row[errors_at + h * n_experts + e] = level - (base + unit * experts[e])
+        w.target[h] = (level - base) / unit
+        # A forecast made before the series had a scale is in no unit: it is scored, but teaches nothing.
+        w.known[h] = g[at.pending_scaled + slot]
+        if w.known[h]:
+            place = at.residual_seen + h
+            i[place] += 1
+            for e in range(n_experts):
+                variance_at = at.residual_variance + h * n_experts + e
+                w.residuals[e, h] = bounded_residual(f, variance_at, i[place], c, w.target[h] - experts[e])
+    i[at.clock_count] = count + 1
+
+
+@inner
+def learn(
+    f: Array,
+    i: IntArray,
+    g: BoolArray,
+    at: Places,
+    size: Sizes,
+    c: Constants,
+    kinds: IntArray,
+    row: Array,
+    row_flags: BoolArray,
+    w: Work,
+) -> bool:
+    """Let every part learn from what is due; return whether the first horizon's surprise is finite."""
+    n_horizons, n_experts = size.horizons, size.experts
+    figures = row[4 * n_horizons + 3 * n_horizons * n_experts :]
+    for e in range(n_experts):
+        if kinds[e] == LINEAR:
+            linear_learn(f, at, size, c, w.slots, w.known, w.residuals[e], w.gain)
+        elif kinds[e] == RECURRENT:
+            recurrent_learn(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gain, w.gradient)
+    finite, spread = True, f[at.interval_spread]
+    if w.known[0] and spread > 0.0:
+        surprise = abs(w.target[0] - f[at.pending_mixed + w.slots[0]]) / spread
+        finite = np.isfinite(surprise)
+        figures[0] = anomaly_update(f, at, c, surprise)
+        row_flags[2 * n_horizons] = drift_update(f, i, at, c, min(surprise, c.drift_value_max))
+    for h in range(n_horizons):
+        if w.known[h]:
+            slot = w.slots[h]
+            experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
+            mixture_learn(f, i, at, c, h, experts, w.target[h])
+            off = w.target[h] - f[at.pending_mixed + slot]
+            interval_learn(f, i, at, c, h, off, not row_flags[n_horizons + h])
+    return finite
+
+
+@inner
+def advance(
+    f: Array,
+    i: IntArray,
+    at: Places,
+    size: Sizes,
+    c: Constants,
+    kinds: IntArray,
+    horizons: IntArray,
+    cycles: IntArray,
+    time: float,
+    level: float,
+    features: Array,
+    w: Work,
+) -> float:
+    """Advance season, scale and state by the event, and let each expert forecast; return the scale."""
+    season_update(f, i, at, c, size.levels, time, level, cycles, horizons, w.then, w.begin, w.season_known)
+    scale, increment, deviation = scale_update(f, i, at, c, level)
+    features_update(f, i, at, c, features, w.features)
+    for h in range(size.horizons):
+        for cycle in range(len(cycles)):
+            moved = w.then[h, cycle] - w.begin[h, cycle] if w.season_known[h, cycle] else 0.0
+            w.change[h, cycle] = clipped(moved / scale, c.winsor)
+    for e in range(size.experts):
+        forecast = w.forecasts[e]
+        if kinds[e] == LINEAR:
+            linear_forecast(f, at, size, increment, deviation, w.features, w.change, w.slots, forecast)
+        elif kinds[e] == RECURRENT:
+            recurrent_forecast(
+                f,
+                i,
+                at,
+                size,
+                c,
+                increment,
+                deviation,
+                w.features,
+                w.change,
+                w.slots,
+                w.seen,
+                w.read,
+                w.credit,
+                forecast,
+            )
+        else:
+            for h in range(size.horizons):
+                seasonal = w.then[h, 0] if w.season_known[h, 0] else f[at.scale_mean]
+                forecast[h] = (seasonal - level) / scale if kinds[e] == SEASONAL else 0.0
+    return scale
+
+
+@inner
+def publish(
+    f: Array,
+    g: BoolArray,
+    at: Places,
+    size: Sizes,
+    c: Constants,
+    level: float,
+    scale: float,
+    row: Array,
+    w: Work,
+) -> bool:
+    """Combine the forecasts and make them pending; return whether all that is said is finite."""
+    n_horizons, n_experts = size.horizons, size.experts
+    weights_at = 4 * n_horizons + n_horizons * n_experts
+    margin = c.range_margin * (f[at.scale_highest] - f[at.scale_lowest])
+    lowest = ((f[at.scale_lowest] - margin) - level) / scale
+    highest = ((f[at.scale_highest] + margin) - level) / scale
+    has_scale = np.sqrt(f[at.scale_variance]) > c.tiny
+    finite = True
+    for h in range(n_horizons):
+        for e in range(n_experts):
+            value = w.forecasts[e, h]
+            if value < lowest:  # noqa: PLR1730 - so NaN stays, and is found
+                value = lowest
+            if value > highest:  # noqa: PLR1730 - as above
+                value = highest
+            w.of_horizon[e] = value
+        weights = row[weights_at + h * n_experts : weights_at + (h + 1) * n_experts]
+        mixed = mixture_combine(f, at, c, h, w.of_horizon, weights)
+        width = f[at.interval_quantile + h] * f[at.interval_spread + h] if has_scale else 0.0
+        slot = w.slots[h]
+        f[at.pending_level + slot], f[at.pending_scale + slot] = level, scale
+        g[at.pending_scaled + slot] = has_scale
+        f[at.pending_mixed + slot], f[at.pending_half_width + slot] = mixed, width
+        prediction = level + scale * mixed
+        row[h], row[n_horizons + h], row[2 * n_horizons + h] = (
+            prediction,
+            prediction - scale * width,
+            prediction + scale * width,
+        )
+        finite = finite and np.isfinite(row[n_horizons + h]) and np.isfinite(row[2 * n_horizons + h])
+        for e in range(n_experts):
+            f[at.pending_experts + slot * n_experts + e] = w.of_horizon[e]
+            raw = level + scale * w.of_horizon[e]
+            row[4 * n_horizons + h * n_experts + e] = raw
+            finite = finite and np.isfinite(raw)
+    return finite
+
+
+@inner
+def tell(
+    f: Array,
+    g: BoolArray,
+    at: Places,
+    size: Sizes,
+    c: Constants,
+    scale: float,
+    row: Array,
+    row_flags: BoolArray,
+) -> None:
+    """Write the figures that go with the forecasts."""
+    n_horizons = size.horizons
+    figures = row[4 * n_horizons + 3 * n_horizons * size.experts :]
+    figures[1] = scale
+    figures[2] = (f[at.drift_sum] - f[at.drift_least]) / c.drift_threshold
+    if size.units == 0:
+        return
+    figures[3], figures[4] = f[at.recurrent_gradient_norm], f[at.recurrent_influence_norm]
+    figures[5], figures[6] = f[at.recurrent_spectral_radius], f[at.recurrent_saturated_ratio]
+    labelled, updated = False, g[at.recurrent_updated]
+    for h in range(n_horizons):
+        labelled = labelled or row_flags[h]
+    row_flags[2 * n_horizons + 1] = updated
+    row_flags[2 * n_horizons + 2] = updated and g[at.recurrent_optimizer_clip_clipped]
+    row_flags[2 * n_horizons + 3] = labelled and not updated
+
+
+@jit
+def events(
+    floats: Array,
+    ints: IntArray,
+    flags: BoolArray,
+    at: Places,
+    size: Sizes,
+    c: Constants,
+    kinds: IntArray,
+    horizons: IntArray,
+    cycles: IntArray,
+    rows: IntArray,
+    n_targets: int,
+    times: Array,
+    levels: Array,
+    features: Array,
+    told: Array,
+    told_flags: BoolArray,
+    sound: BoolArray,
+) -> None:
+    """Take one event of each series; its targets are the next rows of the records.
+
+    Args:
+        floats: the records, (models, size).
+        ints: as above.
+        flags: as above.
+        at: places of fields in them.
+        size: of the parts.
+        c: constants.
+        kinds: of the experts, in their order, (E,).
+        horizons: in rows, (H,).
+        cycles: seasons back that are looked at, (C,).
+        rows: first row of each series, (B,).
+        n_targets: K.
+        times: of the events, in seconds, (B,).
+        levels: the values, (B K,).
+        features: exogenous inputs, (B K, F).
+        told: written: prediction, lower, upper and error, (H,) each; predictions, weights and errors of experts, (H E,)
+            each; FIGURES, (B K, ...).
+        told_flags: written: settled and covered, (H,) each; FLAGS, (B K, ...).
+        sound: written: whether the series' results are finite, (B,).
+    """
+    saved = np.empty((n_targets, floats.shape[1]))
+    saved_ints = np.empty((n_targets, ints.shape[1]), np.int64)
+    saved_flags = np.empty((n_targets, flags.shape[1]), np.bool_)
+    n_horizons, n_experts, n_cycles = size.horizons, size.experts, len(cycles)
+    w = Work(
+        np.empty(n_horizons, np.int64),
+        np.empty(n_horizons, np.bool_),
+        np.empty(n_horizons),
+        np.empty((n_experts, n_horizons)),
+        np.empty((n_horizons, n_cycles)),
+        np.empty((n_horizons, n_cycles)),
+        np.empty((n_horizons, n_cycles), np.bool_),
+        np.empty((n_horizons, n_cycles)),
+        np.empty((n_experts, n_horizons)),
+        np.empty(n_experts),
+        np.empty(size.features),
+        np.empty(max(size.inputs, size.recurrent_inputs)),
+        np.empty(2 + size.features),
+        np.empty(2 * size.units),
+        np.empty(2 * size.units),
+        np.empty((6 + 2 * size.features) * size.units),
+    )
+    for b in range(len(rows)):
+        first = rows[b]
+        fine = True
+        for k in range(n_targets):
+            copied_whole(floats[first + k], saved[k])
+            copied_whole(ints[first + k], saved_ints[k])
+            copied_whole(flags[first + k], saved_flags[k])
+        for k in range(n_targets):
+            f, i, g = floats[first + k], ints[first + k], flags[first + k]
+            place = b * n_targets + k
+            level, row, row_flags = levels[place], told[place], told_flags[place]
+            for j in range(len(row)):
+                row[j] = 0.0
+            for j in range(len(row_flags)):
+                row_flags[j] = False
+            score(f, i, g, at, size, c, horizons, level, row, row_flags, w)
+            fine = learn(f, i, g, at, size, c, kinds, row, row_flags, w) and fine
+            scale = advance(f, i, at, size, c, kinds, horizons, cycles, times[b], level, features[place], w)
+            fine = publish(f, g, at, size, c, level, scale, row, w) and fine
+            tell(f, g, at, size, c, scale, row, row_flags)
+        sound[b] = fine
+        if not fine:
+            for k in range(n_targets):
+                copied_whole(saved[k], floats[first + k])
+                copied_whole(saved_ints[k], ints[first + k])
+                copied_whole(saved_flags[k], flags[first + k])

@@ -1,0 +1,343 @@
+"""The forecaster's parts but its experts, for one row of the records: scale, season, mixture, interval, anomaly, drift.
+
+Each function is the twin of the class that it names, and reads and writes the fields of that class's state at their places
+in a row's records. Constants come as arguments, so that a kernel kept on disk cannot hold yesterday's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from models.kernels.jit import inner
+from models.protocols import Array, BoolArray, IntArray
+
+
+class Places(NamedTuple):
+    """Where each field begins in its record, named part_field; -1 where the forecaster has no such part."""
+
+    clock_count: int
+    scale_seen: int
+    scale_level: int
+    scale_mean: int
+    scale_variance: int
+    scale_lowest: int
+    scale_highest: int
+    features_seen: int
+    features_mean: int
+    features_variance: int
+    season_time: int
+    season_interval: int
+    season_votes: int
+    season_rows: int
+    season_levels: int
+    mixture_weights: int
+    mixture_regret: int
+    mixture_variation: int
+    mixture_loss: int
+    mixture_seen: int
+    interval_spread: int
+    interval_quantile: int
+    interval_seen: int
+    anomaly_counts: int
+    drift_seen: int
+    drift_mean: int
+    drift_sum: int
+    drift_least: int
+    pending_level: int
+    pending_scale: int
+    pending_scaled: int
+    pending_mixed: int
+    pending_half_width: int
+    pending_experts: int
+    residual_variance: int
+    residual_seen: int
+    linear_lags: int
+    linear_weights: int
+    linear_covariance: int
+    linear_pending: int
+    recurrent_params: int
+    recurrent_state: int
+    recurrent_lags: int
+    recurrent_weights: int
+    recurrent_covariance: int
+    recurrent_pending: int
+    recurrent_jacobian: int
+    recurrent_gradient_norm: int
+    recurrent_updated: int
+    recurrent_influence_norm: int
+    recurrent_spectral_radius: int
+    recurrent_saturated_ratio: int
+    recurrent_influence_resets: int
+    recurrent_memory_trace: int
+    recurrent_optimizer_guard_skipped: int
+    recurrent_optimizer_guard_skip_count: int
+    recurrent_optimizer_clip_norm: int
+    recurrent_optimizer_clip_clipped: int
+    recurrent_optimizer_clip_clip_count: int
+    recurrent_optimizer_last_first_moment: int
+    recurrent_optimizer_last_second_moment: int
+    recurrent_optimizer_last_update_count: int
+
+
+class Constants(NamedTuple):
+    """The constants of the parts' modules, and the settings that are no sizes."""
+
+    scale_span: float
+    winsor: float
+    feature_winsor: float
+    range_margin: float
+    tiny: float
+    day: float
+    hour: float
+    week_days: float
+    tolerance: float
+    votes_min: int
+    votes_max: int
+    mixture_keep: float
+    optimism: float
+    mixture_span: float
+    regret_max: float
+    negligible: float
+    interval_span: float
+    interval_winsor: float
+    interval_step: float
+    interval_level: float
+    bins: int
+    log_lowest: float
+    log_highest: float
+    anomaly_keep: float
+    drift_delta: float
+    drift_threshold: float
+    drift_events_min: int
+    drift_value_max: float
+    residual_span: float
+    residual_winsor: float
+    forgetting: float
+    trace_ceiling: float
+    log_max: float
+    decay_min: float
+    saturated_slope: float
+    influence_ceiling: float
+    guard_max: float
+    clip_max: float
+    learning_rate: float
+    beta1: float
+    beta2: float
+    epsilon: float
+
+
+@inner
+def clipped(value: float, bound: float) -> float:
+    """Return the value within plus and minus the bound; NaN stays."""
+    return min(max(value, -bound), bound) if value == value else value  # noqa: PLR0124
+
+
+@inner
+def scale_update(
+    floats: Array, ints: IntArray, at: Places, c: Constants, level: float
+) -> tuple[float, float, float]:
+    """Twin of `IncrementScale.update`: return scale, increment and deviation."""
+    seen = ints[at.scale_seen]
+    first = seen == 0
+    rate = max(1.0 / c.scale_span, 1.0 / max(seen, 1))
+    increment = 0.0 if first else level - floats[at.scale_level]
+    before = floats[at.scale_variance]
+    bound = c.winsor * np.sqrt(before)
+    bounded = clipped(increment, bound) if bound > 0.0 else increment
+    variance = 0.0 if first else before + rate * (bounded * bounded - before)
+    root = np.sqrt(variance)
+    scale = root if root > c.tiny else 1.0
+    rate_mean = max(1.0 / c.scale_span, 1.0 / (seen + 1.0))
+    mean = level if first else floats[at.scale_mean] + rate_mean * (level - floats[at.scale_mean])
+    ints[at.scale_seen] = seen + 1
+    floats[at.scale_level] = level
+    floats[at.scale_mean] = mean
+    floats[at.scale_variance] = variance
+    floats[at.scale_lowest] = level if first else min(floats[at.scale_lowest], level)
+    floats[at.scale_highest] = level if first else max(floats[at.scale_highest], level)
+    return scale, clipped(increment / scale, c.winsor), clipped((level - mean) / scale, c.winsor)
+
+
+@inner
+def features_update(
+    floats: Array, ints: IntArray, at: Places, c: Constants, features: Array, scaled: Array
+) -> None:
+    """Twin of `FeatureScale.update`: put the standardised features into `scaled`."""
+    rate = max(1.0 / c.scale_span, 1.0 / (ints[at.features_seen] + 1.0))
+    for i in range(len(features)):
+        mean, variance = floats[at.features_mean + i], floats[at.features_variance + i]
+        deviation = features[i] - mean
+        bound = c.feature_winsor * np.sqrt(variance)
+        bounded = clipped(deviation, bound) if bound > 0.0 else deviation
+        mean = mean + rate * bounded
+        variance = (1.0 - rate) * (variance + rate * bounded * bounded)
+        floats[at.features_mean + i], floats[at.features_variance + i] = mean, variance
+        root = np.sqrt(variance)
+        scaled[i] = clipped((features[i] - mean) / (root if root > c.tiny else 1.0), c.feature_winsor)
+    ints[at.features_seen] += 1
+
+
+@inner
+def season_length(floats: Array, ints: IntArray, at: Places, c: Constants, season_max: int) -> int:
+    """Twin of `Season.rows_per_season`."""
+    interval = floats[at.season_interval]
+    if not (interval > 0.0 and ints[at.season_votes] >= c.votes_min and interval < 1.5 * c.day):
+        return 0
+    season = np.rint(c.day / interval)
+    if not season >= 2.0:
+        season = c.week_days
+    if season > season_max:
+        season = np.rint(c.hour / interval)
+    return int(season) if 2.0 <= season <= season_max else 0
+
+
+@inner
+def season_update(
+    floats: Array,
+    ints: IntArray,
+    at: Places,
+    c: Constants,
+    length: int,
+    time: float,
+    level: float,
+    cycles: IntArray,
+    horizons: IntArray,
+    then: Array,
+    begin: Array,
+    known: BoolArray,
+) -> None:
+    """Twin of `Season.update`: write levels one season and one week of seasons before, (H, C)."""
+    rows = ints[at.season_rows]
+    gap = time - floats[at.season_time] if rows > 0 else 0.0
+    counts = gap > 0.0
+    interval = floats[at.season_interval]
+    same = counts and abs(gap - interval) <= c.tolerance * interval
+    votes = ints[at.season_votes] + (1 if same else (-1 if counts else 0))
+    if votes < 0:
+        floats[at.season_interval] = gap
+        votes = 0
+    ints[at.season_votes] = min(votes, c.votes_max)
+    floats[at.season_time] = time
+    levels = floats[at.season_levels : at.season_levels + length]
+    levels[rows % length] = level
+    season = season_length(floats, ints, at, c, length - 1)
+    for cycle in range(len(cycles)):
+        around = season * cycles[cycle]
+        step = max(around, 1)
+        for h in range(len(horizons)):
+            whole = step * -(-horizons[h] // step)
+            there = around > 0 and whole <= length - 1 and rows >= whole
+            start = rows - whole if there else rows
+            ahead = start + horizons[h] if there else rows
+            known[h, cycle] = there
+            then[h, cycle], begin[h, cycle] = levels[ahead % length], levels[start % length]
+    ints[at.season_rows] = rows + 1
+
+
+@inner
+def mixture_learn(
+    floats: Array, ints: IntArray, at: Places, c: Constants, h: int, forecasts: Array, target: float
+) -> None:
+    """Twin of `PolynomialWeights.learn` for one horizon whose label is due."""
+    n_experts = len(forecasts)
+    first = h * n_experts
+    weights = floats[at.mixture_weights + first : at.mixture_weights + first + n_experts]
+    regret = floats[at.mixture_regret + first : at.mixture_regret + first + n_experts]
+    variation = floats[at.mixture_variation + first : at.mixture_variation + first + n_experts]
+    mixed = 0.0
+    for e in range(n_experts):
+        mixed += weights[e] * forecasts[e]
+    error = mixed - target
+    seen = ints[at.mixture_seen + h] + 1
+    ints[at.mixture_seen + h] = seen
+    before = floats[at.mixture_loss + h]
+    loss = before + max(1.0 / c.mixture_span, 1.0 / seen) * (error * error - before)
+    if not np.isfinite(loss):
+        return
+    floats[at.mixture_loss + h] = loss
+    unit = loss if loss > 0.0 else 1.0
+    total = 0.0
+    for e in range(n_experts):
+        slope = clipped(2.0 * error * (mixed - forecasts[e]) / unit, c.regret_max)
+        regret[e] = c.mixture_keep * regret[e] + slope
+        variation[e] = c.mixture_keep * variation[e] + slope * slope
+        total += _hope(regret[e], variation[e], c.optimism)
+    if total > 0.0:
+        for e in range(n_experts):
+            weights[e] = _hope(regret[e], variation[e], c.optimism) / total
+
+
+@inner
+def _hope(regret: float, variation: float, optimism: float) -> float:
+    hopeful = max(regret + optimism * np.sqrt(variation), 0.0)
+    return hopeful / variation if variation > 0.0 else 0.0
+
+
+@inner
+def mixture_combine(
+    floats: Array, at: Places, c: Constants, h: int, forecasts: Array, weights: Array
+) -> float:
+    """Twin of `PolynomialWeights.combine` for one horizon: write the weights, return the forecast."""
+    first, total, mixed = at.mixture_weights + h * len(forecasts), 0.0, 0.0
+    for e in range(len(forecasts)):
+        weight = floats[first + e]
+        weights[e] = 0.0 if weight < c.negligible else weight
+        total += weights[e]
+    for e in range(len(forecasts)):
+        weights[e] /= total
+        mixed += weights[e] * forecasts[e]
+    return mixed
+
+
+@inner
+def interval_learn(
+    floats: Array, ints: IntArray, at: Places, c: Constants, h: int, residual: float, outside: bool
+) -> None:
+    """Twin of `Interval.learn` for one horizon whose label is due."""
+    spread = floats[at.interval_spread + h]
+    size, bound = abs(residual), c.interval_winsor * spread
+    if bound > 0.0:
+        size = min(size, bound)
+    seen = ints[at.interval_seen + h] + 1
+    ints[at.interval_seen + h] = seen
+    floats[at.interval_spread + h] = spread + max(1.0 / c.interval_span, 1.0 / seen) * (size - spread)
+    step = c.interval_step * ((1.0 if outside else 0.0) - (1.0 - c.interval_level))
+    quantile = floats[at.interval_quantile + h] * (1.0 + step)
+    floats[at.interval_quantile + h] = min(max(quantile, 1e-3), 1e3)
+
+
+@inner
+def anomaly_update(floats: Array, at: Places, c: Constants, surprise: float) -> float:
+    """Twin of `AnomalyScore.update` where there is a residual: return the score, then count it."""
+    log = np.log10(max(surprise, 10.0**c.log_lowest))
+    place = (log - c.log_lowest) * (c.bins / (c.log_highest - c.log_lowest))
+    index = int(min(max(place, 0.0), c.bins - 1.0))
+    counts = floats[at.anomaly_counts : at.anomaly_counts + c.bins]
+    total, below = 0.0, 0.0
+    for i in range(c.bins):
+        total += counts[i]
+        if i == index:
+            below = total
+    share = min(max(place - index, 0.0), 1.0)
+    score = (below - counts[index] * (1.0 - share)) / total
+    for i in range(c.bins):
+        counts[i] *= c.anomaly_keep
+    counts[index] += 1.0
+    return float(min(max(score, 0.0), 1.0))
+
+
+@inner
+def drift_update(floats: Array, ints: IntArray, at: Places, c: Constants, value: float) -> bool:
+    """Twin of `PageHinkley.update` where there is a value: return whether a change is signalled."""
+    seen = ints[at.drift_seen] + 1
+    mean = floats[at.drift_mean] + (value - floats[at.drift_mean]) / seen
+    total = floats[at.drift_sum] + value - mean - c.drift_delta
+    least = min(floats[at.drift_least], total)
+    signal = bool(total - least > c.drift_threshold and seen >= c.drift_events_min)
+    if signal:
+        seen, mean, total, least = 0, 0.0, 0.0, 0.0
+    ints[at.drift_seen] = seen
+    floats[at.drift_mean], floats[at.drift_sum], floats[at.drift_least] = mean, total, least
+    return signal

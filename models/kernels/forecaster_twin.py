@@ -1,0 +1,215 @@
+"""The twin of a forecaster: recognises one that it can be, and drives the compiled events."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+import numpy as np
+
+from models import anomaly, intervals, scaling, season
+from models import forecaster as whole
+from models.cells.activations import SATURATED_SLOPE
+from models.cells.complex_units import DECAY_MIN, LOG_MAX
+from models.cells.rtu import Rtu
+from models.drift import page_hinkley
+from models.drift.page_hinkley import PageHinkley
+from models.experts.last_value import LastValue
+from models.experts.linear import Linear
+from models.experts.recurrent import INFLUENCE_CEILING, Recurrent
+from models.experts.seasonal import SeasonalNaive
+from models.forecast_protocols import Expert
+from models.forecaster import Forecaster, StepResult
+from models.kernels import forecaster as kernel
+from models.kernels.forecaster_experts import Sizes
+from models.kernels.forecaster_parts import Constants, Places
+from models.mixtures import polynomial
+from models.mixtures.polynomial import PolynomialWeights
+from models.optimizers import rls
+from models.optimizers.adam import Adam
+from models.optimizers.sgd import Sgd
+from models.optimizers.transforms import ClipByGlobalNorm, FiniteGuard
+from models.protocols import Array, BoolArray, IntArray
+from models.records import Layout, Record
+from models.rules.rtrl_trace import RtrlTrace
+
+KINDS: Final[dict[type, int]] = {
+    LastValue: kernel.LAST_VALUE,
+    SeasonalNaive: kernel.SEASONAL,
+    Linear: kernel.LINEAR,
+    Recurrent: kernel.RECURRENT,
+}
+
+
+def forecaster_twin(forecaster: Forecaster, layout: Layout) -> ForecasterTwin | None:
+    """Return the twin of a forecaster of the experts, mixture, detector, cell, rule and optimizer that are compiled."""
+    if type(forecaster.mixture) is not PolynomialWeights or type(forecaster.detector) is not PageHinkley:
+        return None
+    if not all(_has_twin(expert) for expert in forecaster.experts.values()):
+        return None
+    return ForecasterTwin(forecaster, layout)
+
+
+def _has_twin(expert: Expert) -> bool:
+    if type(expert) is not Recurrent:
+        return type(expert) in KINDS
+    return (
+        type(expert.cell) is Rtu
+        and type(expert.rule) is RtrlTrace
+        and type(expert.optimizer.part("guard")) is FiniteGuard
+        and type(expert.optimizer.part("clip")) is ClipByGlobalNorm
+        and type(expert.optimizer.part("last")) in (Adam, Sgd)
+    )
+
+
+@final
+class ForecasterTwin:
+    """Takes a micro-batch in one compiled call, and gives its results their names."""
+
+    def __init__(self, forecaster: Forecaster, layout: Layout) -> None:
+        """Take what the events need to know."""
+        experts = forecaster.experts
+        linear = next((e for e in experts.values() if isinstance(e, Linear)), None)
+        recurrent = next((e for e in experts.values() if isinstance(e, Recurrent)), None)
+        self._horizons = forecaster.clock.horizons
+        self._cycles = np.array(season.CYCLES, dtype=np.int64)
+        self._kinds = np.array([KINDS[type(expert)] for expert in experts.values()], dtype=np.int64)
+        self._places = _places(layout)
+        self._sizes = Sizes(
+            slots=forecaster.clock.n_slots,
+            horizons=forecaster.n_horizons,
+            experts=forecaster.n_experts,
+            features=forecaster.features.n_features,
+            levels=forecaster.season.length,
+            lags=linear.lags if linear else 0,
+            recurrent_lags=recurrent.lags if recurrent else 0,
+            units=recurrent.cell.n_units if recurrent else 0,
+            inputs=linear.n_inputs if linear else 0,
+            recurrent_inputs=recurrent.n_readout if recurrent else 0,
+            adam=int(recurrent is not None and isinstance(recurrent.optimizer.part("last"), Adam)),
+            first=0,
+        )
+        self._constants = _constants(forecaster, recurrent)
+
+    def __call__(
+        self, records: tuple[Record, ...], slots: IntArray, times: Array, values: Array, features: Array
+    ) -> tuple[StepResult, BoolArray]:
+        """Take one event of each series; see `models.kernels.ForecasterKernel`."""
+        n_rows, n_targets = values.shape
+        n_models, n_horizons, n_experts = n_rows * n_targets, self._sizes.horizons, self._sizes.experts
+        floats, ints, flags = (record.reshape(-1, record.shape[-1]) for record in records)
+        of_experts = n_horizons * n_experts
+        told = np.empty((n_models, 4 * n_horizons + 3 * of_experts + kernel.FIGURES))
+        told_flags = np.empty((n_models, 2 * n_horizons + kernel.FLAGS), dtype=np.bool_)
+        sound = np.empty(n_rows, dtype=np.bool_)
+        kernel.events(
+            floats,
+            ints,
+            flags,
+            self._places,
+            self._sizes,
+            self._constants,
+            self._kinds,
+            self._horizons,
+            self._cycles,
+            slots * n_targets,
+            n_targets,
+            np.ascontiguousarray(times, dtype=np.float64),
+            np.ascontiguousarray(values, dtype=np.float64).reshape(-1),
+            np.ascontiguousarray(features, dtype=np.float64),
+            told,
+            told_flags,
+            sound,
+        )
+        by_target = told.reshape(n_rows, n_targets, -1)
+        flags_by_target = told_flags.reshape(n_rows, n_targets, -1)
+        by_horizon = by_target[..., : 4 * n_horizons].reshape(n_rows, n_targets, 4, n_horizons)
+        by_expert = by_target[..., 4 * n_horizons : 4 * n_horizons + 3 * of_experts]
+        by_expert = by_expert.reshape(n_rows, n_targets, 3, n_horizons, n_experts)
+        figures = by_target[..., 4 * n_horizons + 3 * of_experts :]
+        result = StepResult(
+            prediction=by_horizon[:, :, 0],
+            lower=by_horizon[:, :, 1],
+            upper=by_horizon[:, :, 2],
+            error=by_horizon[:, :, 3],
+            expert_predictions=by_expert[:, :, 0],
+            weights=by_expert[:, :, 1],
+            expert_errors=by_expert[:, :, 2],
+            anomaly_score=figures[..., 0],
+            scale=figures[..., 1],
+            drift_statistic=figures[..., 2],
+            gradient_norm=figures[..., 3],
+            influence_norm=figures[..., 4],
+            spectral_radius=figures[..., 5],
+            saturated_ratio=figures[..., 6],
+            settled=flags_by_target[..., :n_horizons],
+            covered=flags_by_target[..., n_horizons : 2 * n_horizons],
+            drift=flags_by_target[..., 2 * n_horizons],
+            updated=flags_by_target[..., 2 * n_horizons + 1],
+            clipped=flags_by_target[..., 2 * n_horizons + 2],
+            skipped=flags_by_target[..., 2 * n_horizons + 3],
+        )
+        return result, sound
+
+
+def _places(layout: Layout) -> Places:
+    """Return where each field begins, under the name part_field."""
+    found = {
+        f"{part.removeprefix('expert.')}_{name}".replace(".", "_"): place.start
+        for part, fields in layout.places.items()
+        for name, place in fields.items()
+    }
+    if unknown := set(found) - set(Places._fields):
+        raise ValueError(f"the compiled forecaster does not know the fields {sorted(unknown)}")
+    return Places(**{name: found.get(name, -1) for name in Places._fields})
+
+
+def _constants(forecaster: Forecaster, recurrent: Recurrent | None) -> Constants:
+    """Return the constants of the parts' modules, and the settings."""
+    last = recurrent.optimizer.part("last") if recurrent else None
+    guard = recurrent.optimizer.part("guard") if recurrent else None
+    clip = recurrent.optimizer.part("clip") if recurrent else None
+    adam = last if isinstance(last, Adam) else Adam(learning_rate=0.0)
+    return Constants(
+        scale_span=scaling.SPAN_EVENTS,
+        winsor=scaling.WINSOR_SCALES,
+        feature_winsor=scaling.FEATURE_WINSOR_DEVIATIONS,
+        range_margin=scaling.RANGE_MARGIN,
+        tiny=scaling.TINY,
+        day=season.DAY_SECONDS,
+        hour=season.HOUR_SECONDS,
+        week_days=float(season.WEEK_DAYS),
+        tolerance=season.TOLERANCE,
+        votes_min=season.VOTES_MIN,
+        votes_max=season.VOTES_MAX,
+        mixture_keep=polynomial.KEEP,
+        optimism=polynomial.OPTIMISM,
+        mixture_span=polynomial.LOSS_SPAN_EVENTS,
+        regret_max=polynomial.REGRET_MAX,
+        negligible=polynomial.NEGLIGIBLE,
+        interval_span=intervals.SPAN_EVENTS,
+        interval_winsor=intervals.WINSOR,
+        interval_step=intervals.STEP,
+        interval_level=forecaster.interval.level,
+        bins=anomaly.BINS,
+        log_lowest=anomaly.LOG10_LOWEST,
+        log_highest=anomaly.LOG10_HIGHEST,
+        anomaly_keep=anomaly.KEEP,
+        drift_delta=page_hinkley.DELTA,
+        drift_threshold=page_hinkley.THRESHOLD,
+        drift_events_min=page_hinkley.EVENTS_MIN,
+        drift_value_max=whole.DRIFT_VALUE_MAX,
+        residual_span=whole.RESIDUAL_SPAN_EVENTS,
+        residual_winsor=whole.RESIDUAL_WINSOR,
+        forgetting=rls.FORGETTING,
+        trace_ceiling=rls.TRACE_CEILING,
+        log_max=LOG_MAX,
+        decay_min=DECAY_MIN,
+        saturated_slope=SATURATED_SLOPE,
+        influence_ceiling=INFLUENCE_CEILING,
+        guard_max=guard.norm_max if isinstance(guard, FiniteGuard) else 0.0,
+        clip_max=clip.norm_max if isinstance(clip, ClipByGlobalNorm) else 0.0,
+        learning_rate=last.learning_rate if isinstance(last, Sgd | Adam) else 0.0,
+        beta1=adam.beta1,
+        beta2=adam.beta2,
+        epsilon=adam.epsilon,
+    )

@@ -1,0 +1,153 @@
+"""Goal: the compiled forecaster is the numpy path: the same results and states, to rounding, and faults stay with their series.
+
+Method: streams with wild values, gaps and standstills through a bank with its twin and one without; each event from the same
+state, and whole runs apart; a series that is broken on purpose among sound ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.bank import Bank, NonFiniteError, StepResult
+from models.protocols import Array
+from models.specification import PROFILES, Specification, from_profile
+from tests.models.streams import RESULT_NAMES, SMALL, make_stream, run, state_bytes, step
+
+pytest.importorskip("numba", reason="the compiled twins need the extra `fast`")
+
+SPECIFICATIONS = {
+    **{name: from_profile(name) for name in PROFILES},
+    "targets that see each other": replace(
+        SMALL, targets=("a", "b"), features=("f", "g"), joint=True, horizons=(1, 3)
+    ),
+    "a far horizon": replace(SMALL, horizons=(2, 30)),
+    "one expert": replace(SMALL, experts=("recurrent",), optimizer="sgd"),
+    "experts in another order": replace(SMALL, experts=("recurrent", "seasonal", "linear")),
+    "a high rate": replace(SMALL, learning_rate=0.1, clip_norm=0.3),
+    "no recurrence": replace(SMALL, experts=("linear", "last_value"), interval_level=0.5),
+}
+ROWS = 120
+
+
+def banks(specification: Specification, n_series: int) -> tuple[Bank, Bank, list[int]]:
+    """Return a bank with its twin, one without, and the slots of their series."""
+    both = Bank(specification, capacity=1), Bank(specification, capacity=1, compiled=False)
+    assert both[0].compiled
+    assert not both[1].compiled
+    slots = [[bank.admit() for _ in range(n_series)] for bank in both]
+    assert slots[0] == slots[1]
+    return *both, slots[0]
+
+
+def units_of(result: dict[str, Array]) -> dict[str, Array]:
+    """Return what each result is measured in: raw units go by the level, all else is of order one or tells its own size."""
+    level = np.abs(result["prediction"]).max(axis=-1) + result["scale"]
+    raw = {"prediction", "lower", "upper", "error", "expert_predictions", "expert_errors", "scale"}
+    units = {}
+    for name, value in result.items():
+        unit = level if name in raw else 1.0 + np.abs(value).reshape(*level.shape, -1).max(axis=-1)
+        units[name] = unit.reshape(*level.shape, *[1] * (value.ndim - level.ndim))
+    return units
+
+
+def assert_alike(found: dict[str, Array], expected: dict[str, Array], tolerance: float) -> None:
+    """Hold numbers to a tolerance, and flags to equality."""
+    units = units_of({name: np.asarray(value) for name, value in expected.items()})
+    for name in RESULT_NAMES:
+        assert found[name].shape == expected[name].shape, name
+        assert found[name].dtype == expected[name].dtype, name
+        if expected[name].dtype == np.bool_:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+        else:
+            apart = np.abs(found[name] - expected[name]) / units[name]
+            assert apart.max(initial=0.0) <= tolerance, (name, apart.max())
+
+
+def fields_of(result: StepResult) -> dict[str, Array]:
+    """Return the result's fields by name."""
+    return {name: getattr(result, name) for name in RESULT_NAMES}
+
+
+@pytest.mark.parametrize("name", SPECIFICATIONS)
+def test_an_event_gives_what_numpy_gives_from_the_same_state(name: str) -> None:
+    specification = SPECIFICATIONS[name]
+    stream = make_stream(specification, rows=ROWS, series=3, seed=3)
+    twin, plain, slots = banks(specification, 3)
+    for row in range(ROWS):
+        for slot in slots:
+            twin.restore(slot, plain.snapshot(slot))
+        found, expected = step(twin, slots, stream, row), step(plain, slots, stream, row)
+        assert_alike(fields_of(found), fields_of(expected), 1e-12)
+        for slot in slots:
+            after, wanted = twin.snapshot(slot), plain.snapshot(slot)
+            for field, value in wanted.items():
+                bound = 1e-12 * (1.0 + float(np.abs(value).max(initial=0.0)))
+                np.testing.assert_allclose(after[field], value, rtol=0, atol=bound, err_msg=field)
+
+
+@pytest.mark.parametrize("name", [name for name in SPECIFICATIONS if name != "a high rate"])
+def test_a_whole_run_stays_with_numpy(name: str) -> None:
+    """Rounding is carried on by what was learned, so the tolerance is wider here; at a high rate it grows without end."""
+    specification = SPECIFICATIONS[name]
+    stream = make_stream(specification, rows=600, series=2, seed=5)
+    twin, plain, slots = banks(specification, 2)
+    assert_alike(run(twin, slots, stream), run(plain, slots, stream), tolerance=1e-8)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("field", ["expert.linear/weights", "expert.recurrent/weights", "interval/quantile"])
+def test_a_series_whose_forecast_is_not_finite_stays_as_it_was_and_the_others_go_on(
+    field: str, compiled: bool
+) -> None:
+    specification = replace(SMALL, targets=("a", "b"))
+    stream = make_stream(specification, rows=60, series=3)
+    bank, spared = (Bank(specification, compiled=compiled) for _ in range(2))
+    slots = [bank.admit() for _ in range(3)]
+    assert slots == [spared.admit() for _ in range(3)]
+    for each in (bank, spared):
+        run(each, slots, stream, range(50))
+    broken = bank.snapshot(slots[1])
+    broken[field][1] = np.nan  # of its second target: the first has taken the event by then
+    bank.restore(slots[1], broken)
+    before = state_bytes(bank, slots[1])
+    with pytest.raises(NonFiniteError, match=rf"slots \[{slots[1]}\]"):
+        step(bank, slots, stream, 50)
+    step(spared, slots, stream, 50)
+    assert state_bytes(bank, slots[1]) == before
+    for slot in (slots[0], slots[2]):
+        assert state_bytes(bank, slot) == state_bytes(spared, slot)
+
+
+def test_an_influence_that_explodes_starts_anew_as_in_numpy() -> None:
+    stream = make_stream(SMALL, rows=80, series=2)
+    twin, plain, slots = banks(SMALL, 2)
+    for bank in (twin, plain):
+        run(bank, slots, stream, range(60))
+        fields = bank.snapshot(slots[0])
+        fields["expert.recurrent/memory.trace"][:] = 1e7
+        bank.restore(slots[0], fields)
+    rows = range(60, 80)
+    assert_alike(run(twin, slots, stream, rows), run(plain, slots, stream, rows), tolerance=1e-10)
+    resets = [int(bank.snapshot(slots[0])["expert.recurrent/influence_resets"][0]) for bank in (twin, plain)]
+    assert resets == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"cell": "gru"},
+        {"cell": "lru"},
+        {"rule": "immediate"},
+        {"optimizer": "rmsprop"},
+        {"mixture": "exponential"},
+    ],
+)
+def test_a_make_that_is_not_computed_exactly_has_no_twin(other: dict[str, str]) -> None:
+    assert not Bank(replace(SMALL, **other)).compiled  # type: ignore[arg-type]
+
+
+def test_a_profile_has_its_twin() -> None:
+    assert all(Bank(from_profile(name)).compiled for name in PROFILES)
