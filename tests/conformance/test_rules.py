@@ -14,6 +14,7 @@ from models.cells import CELLS
 from models.protocols import Array, Cell, LearningRule, State
 from models.rules import RULES, exact_rule_for
 from models.rules.rtrl_block import RtrlBlock
+from models.rules.rtrl_block_smooth import RtrlBlockSmooth
 from tests.conformance.cases import (
     APPROXIMATE_PAIRS,
     CELL_NAMES,
@@ -119,7 +120,7 @@ def test_the_influence_equals_naive_rtrl_at_every_step(cell_name: str, rule_name
         np.testing.assert_allclose(state[0], expected_state, rtol=0, atol=1e-12)
         assert relative_error(influence, of_parts(run.cell, expected, columns=False)) < 1e-12
         whole = {name: value.copy() for name, value in memory.items()}
-        if isinstance(rule, RtrlBlock):  # it tells the norm at the block's start
+        if isinstance(rule, RtrlBlock | RtrlBlockSmooth):  # they tell the norm at the block's start
             rule.settle(whole)
         np.testing.assert_allclose(rule.memory_norm(whole), [np.linalg.norm(expected)], rtol=1e-12)
 
