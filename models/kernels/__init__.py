@@ -40,7 +40,13 @@ def _dense(learner: OnlineLearner) -> Kernel | None:
     return dense_twin(learner)
 
 
-TWINS: tuple[Callable[[OnlineLearner], Kernel | None], ...] = (_dense,)
+def _diagonal(learner: OnlineLearner) -> Kernel | None:
+    from models.kernels.diagonal_twin import diagonal_twin  # noqa: PLC0415  as above
+
+    return diagonal_twin(learner)
+
+
+TWINS: tuple[Callable[[OnlineLearner], Kernel | None], ...] = (_dense, _diagonal)
 """Each says whether it is a twin of a learner, and gives the kernel that is."""
 
 

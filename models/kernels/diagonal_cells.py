@@ -1,0 +1,200 @@
+"""Diagonal cells, compiled: a step of one model, with its trace, and what is read out of it.
+
+The arithmetic is that of `models.cells` and `models.rules.rtrl_trace`; immediate derivatives go into the trace at once and
+are nowhere held. The unit is the innermost index of every loop, and each loop writes one row of few, so that the compiler
+can show that they do not overlap, and take several units at a time.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from models.cells.complex_units import DECAY_MIN, LOG_MAX
+from models.kernels.dense_cells import squash, weighed
+from models.kernels.jit import inner
+from models.protocols import Array
+
+ELSTM: Final = 0
+RTU: Final = 1
+LRU: Final = 2
+
+WORK_ROWS: Final = 15
+"""Rows of n that a step needs room for."""
+FINITE_MAX: Final = float(np.finfo(np.float64).max)
+
+
+@inner
+def elstm_step(params: Array, x: Array, state: Array, trace: Array, work: Array) -> None:
+    """Advance an eLSTM, state (1, n) and trace (1, q, n) in place, by inputs (m,); see `models.cells.elstm`."""
+    n, m = state.shape[1], len(x)
+    before, hidden = work[0], state[0]
+    candidate, forget, of_candidate, of_forget, transition = work[1], work[2], work[3], work[4], work[5]
+    for i in range(n):
+        before[i] = hidden[i]
+    weighed(x, params, 0, candidate)
+    weighed(x, params, m + 2, forget)
+    recurrent, bias = params[m], params[m + 1]
+    recurrent_forget, bias_forget = params[2 * m + 2], params[2 * m + 3]
+    for i in range(n):
+        candidate[i] = np.tanh(candidate[i] + recurrent[i] * before[i] + bias[i])
+        forget[i] = squash(forget[i] + recurrent_forget[i] * before[i] + bias_forget[i])
+    for i in range(n):
+        hidden[i] = forget[i] * before[i] + (1.0 - forget[i]) * candidate[i]
+    for i in range(n):
+        of_candidate[i] = (1.0 - forget[i]) * (1.0 - candidate[i] * candidate[i])
+        of_forget[i] = (before[i] - candidate[i]) * (forget[i] * (1.0 - forget[i]))
+    for i in range(n):
+        transition[i] = forget[i] + of_candidate[i] * recurrent[i] + of_forget[i] * recurrent_forget[i]
+    for gate in range(2):
+        slope, first = work[3 + gate], gate * (m + 2)
+        for j in range(m):
+            row, seen = trace[0, first + j], x[j]
+            for i in range(n):
+                row[i] = slope[i] * seen + transition[i] * row[i]
+        row = trace[0, first + m]
+        for i in range(n):
+            row[i] = slope[i] * before[i] + transition[i] * row[i]
+        row = trace[0, first + m + 1]
+        for i in range(n):
+            row[i] = slope[i] + transition[i] * row[i]
+
+
+@inner
+def turned(one: Array, other: Array, real: Array, across: Array, gain: Array, seen: float) -> None:
+    """Turn two parts by lambda, and add gain times what is seen to one of them, all (n,).
+
+    For (Re, Im) `across` is the imaginary part of lambda, for (Im, Re) its negative.
+    """
+    for i in range(len(one)):
+        before = one[i]
+        one[i] = (real[i] * before - across[i] * other[i]) + gain[i] * seen
+        other[i] = across[i] * before + real[i] * other[i]
+
+
+@inner
+def modes(kind: int, params: Array, work: Array) -> None:
+    """Write real and imaginary part of lambda, the gain, and slopes of rate, phase and gain: rows 0 to 5, as `modes_of`."""
+    real, imaginary, gain, of_rate, of_phase, of_gain = work[0], work[1], work[2], work[3], work[4], work[5]
+    for i in range(params.shape[1]):
+        log_rate, log_phase = params[0, i], params[1, i]
+        rate, phase = np.exp(min(log_rate, LOG_MAX)), np.exp(min(log_phase, LOG_MAX))
+        radius = np.exp(-(DECAY_MIN + rate))
+        real[i], imaginary[i] = radius * np.cos(phase), radius * np.sin(phase)
+        of_rate[i] = rate if log_rate < LOG_MAX else 0.0
+        of_phase[i] = phase if log_phase < LOG_MAX else 0.0
+        if kind == RTU:
+            gain[i] = np.sqrt(-np.expm1(-2.0 * (DECAY_MIN + rate)))
+            of_gain[i] = of_rate[i] * radius * radius / gain[i]
+        else:
+            gain[i] = np.exp(min(params[2, i], LOG_MAX))
+            of_gain[i] = gain[i] if params[2, i] < LOG_MAX else 0.0
+
+
+@inner
+def complex_step(kind: int, params: Array, x: Array, state: Array, trace: Array, work: Array) -> None:
+    """Advance an RTU or an LRU, state (2, n) and trace (2, q, n) in place; see `models.cells.rtu` and `.lru`."""
+    n, m = state.shape[1], len(x)
+    real, imaginary, gain, of_rate, of_phase, of_gain = work[0], work[1], work[2], work[3], work[4], work[5]
+    drive, immediate, back = work[6:8], work[8:14], work[14]
+    first = 2 if kind == RTU else 3
+    modes(kind, params, work)
+    re, im = state[0], state[1]
+    turned(re, im, real, imaginary, gain, 0.0)  # lambda h, of which rate and phase are told
+    for part in range(2):
+        weighed(x, params, first + part * m, drive[part])
+        kept, pushed, to_rate, to_gain = state[part], drive[part], immediate[part], immediate[4 + part]
+        for i in range(n):
+            to_gain[i] = of_gain[i] * pushed[i]
+        for i in range(n):
+            to_rate[i] = (to_gain[i] if kind == RTU else 0.0) - of_rate[i] * kept[i]
+    for i in range(n):
+        immediate[2, i] = -of_phase[i] * im[i]
+        immediate[3, i] = of_phase[i] * re[i]
+        back[i] = -imaginary[i]
+    for j in range(first):  # rate, phase, and an LRU's gain
+        turned(trace[0, j], trace[1, j], real, imaginary, immediate[2 * j], 1.0)
+        row, to_im = trace[1, j], immediate[2 * j + 1]
+        for i in range(n):
+            row[i] += to_im[i]
+    for part in range(2):
+        across = back if part == 1 else imaginary
+        for j in range(m):
+            at = first + part * m + j
+            turned(trace[part, at], trace[1 - part, at], real, across, gain, x[j])
+    for part in range(2):
+        row, pushed = state[part], drive[part]
+        for i in range(n):
+            row[i] += gain[i] * pushed[i]
+
+
+@inner
+def read_out(kind: int, state: Array, features: Array, slope: Array) -> None:
+    """Write what a readout sees of a state, (k, n), and its slope to the same part, (k, n)."""
+    parts, n = state.shape
+    for part in range(parts):
+        for i in range(n):
+            features[part, i] = np.tanh(state[part, i]) if kind == RTU else state[part, i]
+            slope[part, i] = 1.0 - features[part, i] * features[part, i] if kind == RTU else 1.0
+
+
+@inner
+def is_finite(values: Array) -> bool:
+    """Say whether all of (k, n) is."""
+    odd, n = 0, values.shape[1]
+    for part in range(len(values)):
+        row = values[part]
+        for i in range(n):
+            odd += 0 if abs(row[i]) <= FINITE_MAX else 1
+    return odd == 0
+
+
+@inner
+def begin_anew(state: Array, trace: Array) -> None:
+    """Begin a sequence: zeros, with which all of these cells begin."""
+    for part in range(len(state)):
+        state[part] = 0.0
+        for j in range(trace.shape[1]):
+            trace[part, j] = 0.0
+
+
+@inner
+def norm_of(values: Array, by_unit: Array) -> float:
+    """Return the Frobenius norm of (.., .., n), summed unit by unit first."""
+    n = len(by_unit)
+    for i in range(n):
+        by_unit[i] = 0.0
+    for part in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            row = values[part, j]
+            for i in range(n):
+                by_unit[i] += row[i] * row[i]
+    return float(np.sqrt(folded(by_unit)))
+
+
+@inner
+def folded(values: Array) -> float:
+    """Return the sum of (n,), by halves, so that several are added at a time; the values are used up."""
+    count = len(values)
+    while count > 1:
+        half = count // 2
+        kept = count - half
+        for i in range(half):
+            values[i] += values[kept + i]
+        count = kept
+    return float(values[0])
+
+
+@inner
+def through_units(credit: Array, trace: Array, gradient: Array) -> None:
+    """Write eq. (2) of `RtrlTrace` for a credit (k, n) and a trace (k, q, n): the gradient, (q, n)."""
+    parts, n_params, n = trace.shape
+    for j in range(n_params):
+        row, of_first, traced = gradient[j], credit[0], trace[0, j]
+        for i in range(n):
+            row[i] = of_first[i] * traced[i]
+        for part in range(1, parts):
+            weight, other = credit[part], trace[part, j]
+            for i in range(n):
+                row[i] += weight[i] * other[i]
