@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.kernels import dense, forecaster
+from benchmarks.kernels import dense, diagonal, forecaster
 from benchmarks.tasks.command import Tasks, run_all
 
 KERNELS: Tasks = {
     "dense": (dense.measure, dense.table, dense.draw),
+    "diagonal": (diagonal.measure, diagonal.table, diagonal.draw),
     "forecaster": (forecaster.measure, forecaster.table, forecaster.draw),
 }
 
