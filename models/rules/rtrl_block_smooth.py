@@ -59,7 +59,7 @@ class RtrlBlockSmooth:
         blocks = sum(self._memory[name].size for name in ("transition", "sensitivity", "presynaptic"))
         self.cost = Cost(
             time=plain.cost.time + older,
-            memory=plain.cost.memory + blocks + size**2 + self.block * size * gates * n + 4,
+            memory=plain.cost.memory + blocks + size**2 + self.block * size * gates * n + 3,
         )
 
     def init_memory(self) -> Fields:
