@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.kernels import dense, diagonal, forecaster
+from benchmarks.kernels import dense, diagonal, exactness, forecaster, replies
 from benchmarks.tasks.command import Tasks, run_all
 
 KERNELS: Tasks = {
     "dense": (dense.measure, dense.table, dense.draw),
     "diagonal": (diagonal.measure, diagonal.table, diagonal.draw),
+    "replies": (replies.measure, replies.table, replies.draw),
+    "exactness": (exactness.measure, exactness.table, exactness.draw),
     "forecaster": (forecaster.measure, forecaster.table, forecaster.draw),
 }
 

@@ -1,0 +1,68 @@
+"""Whether what is timed is what it says: the compiled block engine against the step engine over 10^5 updated events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.kernels.dense import INPUTS, bank
+from benchmarks.tasks.plots import figure, save
+from benchmarks.tasks.recipe import at_most
+
+UNITS, EVENTS, CALL = 16, 100_000, 1000
+GOAL = 1e-12
+ENGINES = ("rtrl_block", "rtrl_block_smooth")
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Run all engines over the same events and keep how far predictions are apart."""
+    events = EVENTS // (20 if quick else 1)
+    rng = np.random.default_rng(0)
+    step = bank("vanilla", UNITS, "rtrl_step", compiled=False)
+    others = {name: bank("vanilla", UNITS, name, compiled=True) for name in ENGINES}
+    slots = np.zeros(CALL, dtype=np.int64)
+    apart: dict[str, list[float]] = {name: [] for name in ENGINES}
+    inputs = np.zeros((0, INPUTS))
+    for _ in range(events // CALL):
+        inputs = np.concatenate((inputs[-2:], rng.normal(size=(CALL, INPUTS))))[-CALL - 2 :]
+        targets = np.roll(inputs[:, :1], 2, axis=0)[-CALL:]
+        expected = step.consume(slots, inputs[-CALL:], targets).prediction
+        for name, made in others.items():
+            found = made.consume(slots, inputs[-CALL:], targets).prediction
+            apart[name].append(float(np.sqrt(np.mean((found - expected) ** 2))))
+    worst = {name: max(values) for name, values in apart.items()}
+    return {
+        "events": events,
+        "apart": apart,
+        "goals": [
+            at_most(f"{name}: predictions apart from the step engine's, rms, {events} events", value, GOAL)
+            for name, value in worst.items()
+        ],
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the last and the largest difference."""
+    lines = [
+        f"\nA vanilla cell of {UNITS} units, {result['events']} events with an update each: rms difference of predictions\n",
+        "| engine | first 1000 | last 1000 | largest |\n|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {values[0]:.1e} | {values[-1]:.1e} | {max(values):.1e} |"
+        for name, values in result["apart"].items()
+    ]
+    return "\n".join(lines)
+
+
+def draw(result: dict[str, Any], folder: Path) -> None:
+    """Plot the differences along the stream."""
+    canvas, axes = figure(width=7.0, height=3.2)
+    for name, values in result["apart"].items():
+        axes.semilogy(
+            np.arange(1, len(values) + 1) * CALL, np.maximum(values, 1e-18), linewidth=0.8, label=name
+        )
+    axes.set(xlabel="events", ylabel="rms difference of predictions")
+    axes.legend(fontsize=7)
+    save(canvas, folder / "kernels-exactness.svg")
