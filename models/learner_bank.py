@@ -8,13 +8,17 @@ at most once, gathered, stepped and written back. Either way a model's results d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 
 from models.kernels import Kernel, fused_for
 from models.learner import NonFiniteError, OnlineLearner
 from models.protocols import Array, BoolArray, Fields, IntArray, State
+from models.rules.rtrl_block import RtrlBlock
+from models.rules.rtrl_block_smooth import RtrlBlockSmooth
+
+Precision = Literal["float64", "float32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,9 @@ class LearnerBank:
         learner: what the models are made of; a rule whose memory grows is refused.
         capacity: models that there is room for at first; it doubles when it is full.
         compiled: take the compiled twin, where there is one.
+        precision: of the influence matrix of the block engines: "float32" halves the memory and the cost of the large
+            products, at some 1e-7 of it. All else is in double precision; so are traces, which are small, and would lose
+            what a mode beyond .999 has summed up.
 
     Example:
         >>> import numpy as np
@@ -60,14 +67,27 @@ class LearnerBank:
         (3, 1)
     """
 
-    def __init__(self, learner: OnlineLearner, *, capacity: int = 64, compiled: bool = True) -> None:
+    def __init__(
+        self,
+        learner: OnlineLearner,
+        *,
+        capacity: int = 64,
+        compiled: bool = True,
+        precision: Precision = "float64",
+    ) -> None:
         """Make an empty bank."""
+        if precision == "float32" and not isinstance(learner.rule, RtrlBlock | RtrlBlockSmooth):
+            raise ValueError(
+                'precision "float32" is for the influence of rtrl_block and rtrl_block_smooth: take "float64"'
+            )
         if learner.rule.cost.grows:
             raise ValueError(
                 "a bank keeps models of constant size: take another rule than one that keeps the whole past"
             )
         self.learner = learner
         row = {name: np.asarray(value) for name, value in learner.init_row().items()}
+        if precision == "float32":
+            row["memory.influence"] = row["memory.influence"].astype(np.float32)
         self._capacity = max(1, capacity)
         self._slabs: State = {
             name: np.zeros((self._capacity, *value.shape), dtype=value.dtype) for name, value in row.items()

@@ -21,7 +21,7 @@ from benchmarks.tasks.recipe import Goal, at_least, at_most
 from models.cells import CELLS
 from models.kernels.jit import COMPILES
 from models.learner import OnlineLearner, features_of
-from models.learner_bank import LearnerBank
+from models.learner_bank import LearnerBank, Precision
 from models.losses import LOSSES
 from models.optimizers import OPTIMIZERS
 from models.readouts import READOUTS
@@ -50,13 +50,15 @@ FASTER_GOAL = 4.0
 """Of the compiled GRU and LSTM of 64 units over their step engine."""
 
 
-def bank(cell_name: str, n: int, rule: str, *, compiled: bool) -> LearnerBank:
+def bank(
+    cell_name: str, n: int, rule: str, *, compiled: bool, precision: Precision = "float64"
+) -> LearnerBank:
     """Return a bank with one model."""
     cell = CELLS[cell_name](n_inputs=INPUTS, n_units=n)
     readout = READOUTS["linear"](n_features=features_of(cell), n_outputs=1)
     update = Descent(OPTIMIZERS["sgd"](learning_rate=1e-3))
     learner = OnlineLearner(cell, RULES[rule](cell), readout, LOSSES["squared"](), update)
-    made = LearnerBank(learner, capacity=1, compiled=compiled)
+    made = LearnerBank(learner, capacity=1, compiled=compiled, precision=precision)
     made.admit()
     return made
 
@@ -103,6 +105,8 @@ def measure_size(cell_name: str, n: int, turns: int) -> dict[str, Any]:
             by_name["torch truncated"] = peers.torch_truncated(n, INPUTS)
     if compiled.compiled:
         by_name["compiled block"] = consuming(compiled, EVENTS)
+        single = bank(cell_name, n, "rtrl_block", compiled=True, precision="float32")
+        by_name["compiled, single"] = consuming(single, EVENTS)
     if size <= STEP_STATES_MAX:
         by_name["numpy step"] = consuming(bank(cell_name, n, "rtrl_step", compiled=False), STEP_EVENTS)
     taken: dict[str, list[float]] = {name: [] for name in by_name}
@@ -196,6 +200,7 @@ def table(result: dict[str, Any]) -> str:
         "numpy step",
         "numpy block",
         "compiled block",
+        "compiled, single",
         "product",
         "vector",
         "compiled truncated",

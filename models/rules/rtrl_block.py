@@ -27,7 +27,7 @@ class RtrlBlock:
     k steps where the step engine has one a step. It is done by the first `advance` after the block is full, so that
     the reply to an event never waits for it.
 
-    Memory: "influence", (S, q, n), as of the block's start; of each step of the block "transition", (k, S, S),
+    Memory: "influence", (S, q, n), as of the block's start, which may be kept in single precision (`LearnerBank`); of each step of the block "transition", (k, S, S),
     "sensitivity", (k, parts, G, n), and "presynaptic", (k, p); "filled", how many there are.
     Cost: with G gates, a step's share of (1) to (3): O(k (S^2 + G n p) + S q n + S^3 + S^2 q n / k + S G n p), for
     k of the order of n that is n^3; memory O(S q n + k S^2).
@@ -116,9 +116,9 @@ class RtrlBlock:
             credit = np.where(there, backward(memory["transition"][:, step], credit), credit)
         z = memory["presynaptic"][:, None, None, :longest].swapaxes(3, 4)
         by_gate = np.matmul(z, gated).reshape(batch, count, self._gates * self._inputs, self._units)
-        before = np.matmul(
-            credit.reshape(batch, count, self._size), memory["influence"].reshape(batch, self._size, -1)
-        )
+        influence = memory["influence"].reshape(batch, self._size, -1)
+        at_start = credit.reshape(batch, count, self._size).astype(influence.dtype, copy=False)
+        before = np.matmul(at_start, influence)
         gradient: Array = self._wired(by_gate) + before.reshape(batch, count, self._params, self._units)
         return gradient
 
@@ -163,15 +163,17 @@ class RtrlBlock:
         onward[-1] = np.eye(self._size)
         for step in range(taken - 2, -1, -1):
             onward[step] = onward[step + 1] @ memory["transition"][row, step + 1]
-        whole: Array = onward[0] @ memory["transition"][row, 0]
+        # The two large products are taken in the influence's own precision.
+        whole = (onward[0] @ memory["transition"][row, 0]).astype(influence.dtype, copy=False)
         folded: Array = (whole @ influence.reshape(self._size, -1)).reshape(influence.shape)
         by_part = onward.reshape(taken, self._size, self._parts, 1, self._units)
         sensitivity = memory["sensitivity"][row, :taken, None]
         through = by_part[:, :, 0] * sensitivity[:, :, 0]
         for part in range(1, self._parts):
             through += by_part[:, :, part] * sensitivity[:, :, part]
-        z = memory["presynaptic"][row, :taken].T
-        immediate = np.matmul(z, through.transpose(1, 2, 0, 3))  # (S, G, p, n)
+        z = memory["presynaptic"][row, :taken].T.astype(influence.dtype, copy=False)
+        through = through.transpose(1, 2, 0, 3).astype(influence.dtype, copy=False)
+        immediate = np.matmul(z, through)  # (S, G, p, n)
         folded += self._wired(immediate.reshape(self._size, -1, self._units))
         return folded
 

@@ -123,13 +123,14 @@ class RtrlBlockSmooth:
             influence = memory["influence"][row]
             own, later = self._through_block(memory, row, newer, int(memory["filled"][row]), credit[row])
             gradient[row] = own
-            flat = later.reshape(len(later), -1)
+            flat = later.reshape(len(later), -1).astype(influence.dtype, copy=False)
             gradient[row, :, :done] += (flat @ influence[:, :done].reshape(self._size, -1)).reshape(
                 len(flat), done, self._units
             )
             if done < self._params:
                 own, earlier = self._through_block(memory, row, newer ^ 1, self.block, later)
-                rest = earlier.reshape(len(flat), -1) @ influence[:, done:].reshape(self._size, -1)
+                start = earlier.reshape(len(flat), -1).astype(influence.dtype, copy=False)
+                rest = start @ influence[:, done:].reshape(self._size, -1)
                 gradient[row, :, done:] += own[:, done:] + rest.reshape(len(flat), -1, self._units)
         return gradient
 
@@ -190,9 +191,8 @@ class RtrlBlockSmooth:
         if end <= rows:
             return
         influence = memory["influence"][row]
-        folded = (product @ influence[:, rows:end].reshape(self._size, -1)).reshape(
-            self._size, -1, self._units
-        )
+        whole = product.astype(influence.dtype, copy=False)
+        folded = (whole @ influence[:, rows:end].reshape(self._size, -1)).reshape(self._size, -1, self._units)
         z = memory["presynaptic"][row, older]
         for gate in np.unique(self.gate_of[rows:end]):
             own = np.flatnonzero(self.gate_of[rows:end] == gate)

@@ -105,6 +105,46 @@ def test_a_long_run_stays_the_step_engines() -> None:
     np.testing.assert_allclose(found[1], found[2], rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("rule", ["rtrl_block", "rtrl_block_smooth"])
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+def test_an_influence_in_single_precision_is_near_and_half_as_large(cell_name: str, rule: str) -> None:
+    learner = make(cell_name, "sgd", n_units=16, rule=rule)  # Adam makes much of a little
+    models, inputs, targets, scored = stream(3000)
+    single, plain, double = (
+        LearnerBank(learner, precision="float32"),
+        LearnerBank(learner, compiled=False, precision="float32"),
+        LearnerBank(learner),
+    )
+    assert single.compiled
+    for bank in (single, plain, double):
+        for seed in range(MODELS):
+            bank.admit(seed)
+    found, numpys, exact = (
+        bank.consume(models, inputs, targets, scored).prediction for bank in (single, plain, double)
+    )
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, numpys, rtol=0, atol=1e-5)
+    of_single, of_double = single.snapshot(0)["memory.influence"], double.snapshot(0)["memory.influence"]
+    assert of_single.dtype == np.float32
+    assert of_double.nbytes == 2 * of_single.nbytes
+    assert np.abs(of_single - of_double).max() < 2e-5 * np.abs(of_double).max()
+    assert single.bytes_per_model() == double.bytes_per_model() - of_single.nbytes
+
+
+def test_traces_are_not_kept_in_single_precision() -> None:
+    cell = CELLS["rtu"](n_inputs=2, n_units=4)
+    readout = READOUTS["linear"](n_features=features_of(cell), n_outputs=1)
+    learner = OnlineLearner(
+        cell,
+        RULES["rtrl_trace"](cell),
+        readout,
+        LOSSES["squared"](),
+        Descent(OPTIMIZERS["sgd"](learning_rate=0.1)),
+    )
+    with pytest.raises(ValueError, match="float64"):
+        LearnerBank(learner, precision="float32")
+
+
 @pytest.mark.parametrize("cuts", [[1, 2, 3], [7, 40, 41], [100]])
 def test_how_a_stream_is_cut_and_who_shares_it_changes_no_bit(cuts: list[int]) -> None:
     learner = make("gru", "adam")
