@@ -31,3 +31,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in PROGRAMS:
         if item.get_closest_marker(marker) is not None:
             require_programs_of(marker)
+
+
+@pytest.fixture(scope="session")
+def compiled_models() -> None:
+    """Fill the cache of compiled functions, which every worker process reads: else each compiles while a test waits for it."""
+    from models.bank import Bank
+    from models.specification import Specification
+
+    Bank(Specification(), capacity=1).warm()

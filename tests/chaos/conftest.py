@@ -13,7 +13,7 @@ from tests.kafka_broker import RunningKafka
 
 
 @pytest.fixture(params=["embedded", "kafka"])
-def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest, tmp_path: Path, compiled_models: None) -> Iterator[Cluster]:
     if request.param == "kafka":
         kafka: RunningKafka = request.getfixturevalue("kafka")
         yield Cluster(kafka.bootstrap_servers, kafka.process, "kafka", tmp_path)

@@ -28,7 +28,7 @@ from service.tools.embedded import embedded_broker, free_port
 from tests.deploy.files import DASHBOARD, PROMETHEUS, alerts, metrics_in, read_yaml, rules
 from tests.deploy.stream import make_topics, producing, running_process, until
 
-pytestmark = pytest.mark.prometheus
+pytestmark = [pytest.mark.prometheus, pytest.mark.usefixtures("compiled_models")]
 
 
 @dataclass(frozen=True, slots=True)

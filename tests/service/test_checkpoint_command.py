@@ -25,6 +25,8 @@ from service.tools.embedded import embedded_broker
 from service.tools.problem import CommandError
 from service.topics import ensure_topics
 
+pytestmark = pytest.mark.usefixtures("compiled_models")
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:

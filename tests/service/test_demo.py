@@ -31,6 +31,8 @@ from service.tools.embedded import free_port
 from service.tools.problem import CommandError
 from service.tools.tables import Source
 
+pytestmark = pytest.mark.usefixtures("compiled_models")
+
 PATIENCE_SECONDS = 90.0
 """Far more than it takes; other tests may want the cores at the same time."""
 STOPPED_SECONDS_MAX = 8.0
