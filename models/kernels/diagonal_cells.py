@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 
 from models.cells.complex_units import DECAY_MIN, LOG_MAX
-from models.kernels.dense_cells import squash, weighed
+from models.kernels.dense_cells import weighed
+from models.kernels.elementary import exp, fallen, tanh, turn
 from models.kernels.jit import inner
 from models.protocols import Array
 
@@ -38,8 +39,10 @@ def elstm_step(params: Array, x: Array, state: Array, trace: Array, work: Array)
     recurrent, bias = params[m], params[m + 1]
     recurrent_forget, bias_forget = params[2 * m + 2], params[2 * m + 3]
     for i in range(n):
-        candidate[i] = np.tanh(candidate[i] + recurrent[i] * before[i] + bias[i])
-        forget[i] = squash(forget[i] + recurrent_forget[i] * before[i] + bias_forget[i])
+        candidate[i] = tanh(candidate[i] + recurrent[i] * before[i] + bias[i])
+    for i in range(n):
+        drive = forget[i] + recurrent_forget[i] * before[i] + bias_forget[i]
+        forget[i] = 0.5 * (1.0 + tanh(0.5 * drive))  # the sigmoid, as `models.cells.activations` has it
     for i in range(n):
         hidden[i] = forget[i] * before[i] + (1.0 - forget[i]) * candidate[i]
     for i in range(n):
@@ -77,19 +80,26 @@ def turned(one: Array, other: Array, real: Array, across: Array, gain: Array, se
 def modes(kind: int, params: Array, work: Array) -> None:
     """Write real and imaginary part of lambda, the gain, and slopes of rate, phase and gain: rows 0 to 5, as `modes_of`."""
     real, imaginary, gain, of_rate, of_phase, of_gain = work[0], work[1], work[2], work[3], work[4], work[5]
+    log_rate, log_phase = params[0], params[1]
     for i in range(params.shape[1]):
-        log_rate, log_phase = params[0, i], params[1, i]
-        rate, phase = np.exp(min(log_rate, LOG_MAX)), np.exp(min(log_phase, LOG_MAX))
-        radius = np.exp(-(DECAY_MIN + rate))
-        real[i], imaginary[i] = radius * np.cos(phase), radius * np.sin(phase)
-        of_rate[i] = rate if log_rate < LOG_MAX else 0.0
-        of_phase[i] = phase if log_phase < LOG_MAX else 0.0
+        of_rate[i] = exp(min(log_rate[i], LOG_MAX))
+    for i in range(params.shape[1]):
+        of_phase[i] = exp(min(log_phase[i], LOG_MAX))
+    for i in range(params.shape[1]):
+        real[i], imaginary[i] = turn(of_phase[i])
+        of_phase[i] = of_phase[i] if log_phase[i] < LOG_MAX else 0.0
+    for i in range(params.shape[1]):
+        radius, lost = fallen(DECAY_MIN + of_rate[i])
+        real[i], imaginary[i] = radius * real[i], radius * imaginary[i]
+        of_rate[i] = of_rate[i] if log_rate[i] < LOG_MAX else 0.0
         if kind == RTU:
-            gain[i] = np.sqrt(-np.expm1(-2.0 * (DECAY_MIN + rate)))
+            gain[i] = np.sqrt(lost * (1.0 + radius))  # 1 - radius^2 without cancellation
             of_gain[i] = of_rate[i] * radius * radius / gain[i]
-        else:
-            gain[i] = np.exp(min(params[2, i], LOG_MAX))
-            of_gain[i] = gain[i] if params[2, i] < LOG_MAX else 0.0
+    if kind == LRU:
+        log_gain = params[2]
+        for i in range(params.shape[1]):
+            gain[i] = exp(min(log_gain[i], LOG_MAX))
+            of_gain[i] = gain[i] if log_gain[i] < LOG_MAX else 0.0
 
 
 @inner
@@ -134,9 +144,11 @@ def read_out(kind: int, state: Array, features: Array, slope: Array) -> None:
     """Write what a readout sees of a state, (k, n), and its slope to the same part, (k, n)."""
     parts, n = state.shape
     for part in range(parts):
+        seen, own, held = features[part], slope[part], state[part]
         for i in range(n):
-            features[part, i] = np.tanh(state[part, i]) if kind == RTU else state[part, i]
-            slope[part, i] = 1.0 - features[part, i] * features[part, i] if kind == RTU else 1.0
+            seen[i] = tanh(held[i]) if kind == RTU else held[i]
+        for i in range(n):
+            own[i] = 1.0 - seen[i] * seen[i] if kind == RTU else 1.0
 
 
 @inner
