@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.kernels import dense, diagonal, exactness, forecaster, replies
+from benchmarks.kernels import dense, diagonal, exactness, forecaster, replies, shard
 from benchmarks.tasks.command import Tasks, run_all
 
 KERNELS: Tasks = {
@@ -13,6 +13,7 @@ KERNELS: Tasks = {
     "replies": (replies.measure, replies.table, replies.draw),
     "exactness": (exactness.measure, exactness.table, exactness.draw),
     "forecaster": (forecaster.measure, forecaster.table, forecaster.draw),
+    "shard": (shard.measure, shard.table, shard.draw),
 }
 
 
