@@ -8,17 +8,14 @@ at most once, gathered, stepped and written back. Either way a model's results d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 
 from models.kernels import Kernel, fused_for
 from models.learner import NonFiniteError, OnlineLearner
 from models.protocols import Array, BoolArray, Fields, IntArray, State
-from models.rules.rtrl_block import RtrlBlock
-from models.rules.rtrl_block_smooth import RtrlBlockSmooth
-
-Precision = Literal["float64", "float32"]
+from models.rules import Precision, precision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +73,13 @@ class LearnerBank:
         precision: Precision = "float64",
     ) -> None:
         """Make an empty bank."""
-        if precision == "float32" and not isinstance(learner.rule, RtrlBlock | RtrlBlockSmooth):
-            raise ValueError(
-                'precision "float32" is for the influence of rtrl_block and rtrl_block_smooth: take "float64"'
-            )
         if learner.rule.cost.grows:
             raise ValueError(
                 "a bank keeps models of constant size: take another rule than one that keeps the whole past"
             )
         self.learner = learner
         row = {name: np.asarray(value) for name, value in learner.init_row().items()}
-        if precision == "float32":
+        if precision_of(precision, learner.rule) == "float32":
             row["memory.influence"] = row["memory.influence"].astype(np.float32)
         self._capacity = max(1, capacity)
         self._slabs: State = {

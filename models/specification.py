@@ -29,6 +29,8 @@ class Specification:
         rule: name in `models.rules.RULES` of how the recurrent expert's gradient is carried, or "exact": the cheapest
             exact one for the cell.
         optimizer: name in `models.optimizers.OPTIMIZERS` of what moves the recurrent weights.
+        precision: "float64", or "float32" for the influence of a dense cell under a block rule, which is most of its
+            memory. All else stays in double precision: traces are small, and residuals and covariances need it.
         units: the recurrent expert's units.
         lags: increments that the linear and the recurrent expert see.
         season_max: the longest season, in rows, that the seasonal expert can hold.
@@ -50,6 +52,7 @@ class Specification:
     cell: str = "rtu"
     rule: str = "exact"
     optimizer: str = "adam"
+    precision: str = "float64"
     units: int = 16
     lags: int = 48
     season_max: int = 336

@@ -254,6 +254,7 @@ class ModelSettings(_Group):
     cell: str | None = None
     rule: str | None = None
     optimizer: str | None = None
+    precision: str | None = None
     units: int | None = None
     lags: int | None = None
     season_max: int | None = None

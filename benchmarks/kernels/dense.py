@@ -21,11 +21,11 @@ from benchmarks.tasks.recipe import Goal, at_least, at_most
 from models.cells import CELLS
 from models.kernels.jit import COMPILES
 from models.learner import OnlineLearner, features_of
-from models.learner_bank import LearnerBank, Precision
+from models.learner_bank import LearnerBank
 from models.losses import LOSSES
 from models.optimizers import OPTIMIZERS
 from models.readouts import READOUTS
-from models.rules import RULES
+from models.rules import RULES, Precision
 from models.updates import Descent
 
 INPUTS = 8

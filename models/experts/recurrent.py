@@ -19,7 +19,7 @@ from models.forecast_protocols import Due, Observation
 from models.optimizers import OPTIMIZERS, chain, clip_by_global_norm, finite_guard
 from models.optimizers.rls import PRIOR_VARIANCE, rls_update
 from models.protocols import Array, BoolArray, Cell, CreditedRule, Fields, LearningRule, State
-from models.rules import RULES, exact_rule_for
+from models.rules import RULES, exact_rule_for, precision_of
 from models.specification import Specification
 from models.stability import frobenius_norm, saturated_ratio, spectral_radius
 from models.tables import entry
@@ -48,6 +48,7 @@ class Recurrent:
             n_inputs=2 + specification.n_inputs, n_units=specification.units
         )
         self.rule = _rule(specification.rule, self.cell)
+        self.precision = precision_of(specification.precision, self.rule)
         self.optimizer = chain(
             guard=finite_guard(SKIP_CLIPS * specification.clip_norm),
             clip=clip_by_global_norm(specification.clip_norm),
@@ -77,7 +78,10 @@ class Recurrent:
             "saturated_ratio": zero,
             "influence_resets": np.zeros((), dtype=np.int64),
         }
-        fields |= _prefixed("memory", self.rule.init_memory())
+        memory = self.rule.init_memory()
+        if self.precision == "float32":
+            memory["influence"] = memory["influence"].astype(np.float32)
+        fields |= _prefixed("memory", memory)
         fields |= _prefixed("optimizer", self.optimizer.init_state(self.params_shape))
         return fields
 

@@ -18,7 +18,7 @@ from models.forecast_protocols import Due, Observation
 from models.optimizers import OPTIMIZERS
 from models.protocols import Array, State
 from models.specification import Specification
-from tests.models.streams import SMALL, rows_of, run, side_by_side, step
+from tests.models.streams import SMALL, make_stream, rows_of, run, side_by_side, state_bytes, step
 from tests.oracles.gradients import central_differences
 
 HORIZONS = (1, 3)
@@ -291,3 +291,29 @@ def test_the_expert_learns_by_the_rule_and_the_optimizer_that_are_set(
         assert np.isfinite(result.prediction).all()
     assert (bank.snapshot(int(slot[0]))["expert.recurrent/params"] != before).any()
     assert specification.version() != replace(specification, rule="exact").version()
+
+
+@pytest.mark.parametrize("rule", ["rtrl_block", "rtrl_block_smooth"])
+def test_an_influence_in_single_precision_gives_nearly_the_same_in_less_memory(rule: str) -> None:
+    double = replace(SMALL, experts=("recurrent",), units=8, cell="gru", rule=rule, optimizer="sgd")
+    single = replace(double, precision="float32")
+    stream = make_stream(double, rows=120, series=2, seed=4)
+    banks = [Bank(specification) for specification in (double, single)]
+    told = [run(bank, [bank.admit(), bank.admit()], stream) for bank in banks]
+    unit = told[0]["scale"][..., None]
+    np.testing.assert_allclose(
+        told[1]["prediction"] / unit, told[0]["prediction"] / unit, rtol=1e-9, atol=1e-5
+    )
+    fields = banks[1].snapshot(0)
+    influence = fields["expert.recurrent/memory.influence"]
+    assert influence.dtype == np.float32
+    assert banks[0].bytes_per_series() - banks[1].bytes_per_series() == influence.nbytes
+    other = Bank(single)
+    other.restore(other.admit(), fields)
+    assert state_bytes(other, 0) == state_bytes(banks[1], 0)
+
+
+@pytest.mark.parametrize("wrong", [{"precision": "float32"}, {"precision": "half"}])
+def test_a_precision_that_cannot_be_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="precision"):
+        Bank(replace(SMALL, **wrong))  # type: ignore[arg-type]

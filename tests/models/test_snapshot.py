@@ -105,6 +105,7 @@ def test_every_field_of_a_specification_changes_its_version() -> None:
         "cell": "vanilla",
         "rule": "snap_1",
         "optimizer": "sgd",
+        "precision": "float32",
         "units": 4,
         "lags": 5,
         "season_max": 25,
