@@ -2,7 +2,7 @@
 
 The arithmetic is that of `models.cells` and `models.rules.rtrl_trace`; immediate derivatives go into the trace at once and
 are nowhere held. The unit is the innermost index of every loop, and each loop writes one row of few, so that the compiler
-can show that they do not overlap, and take several units at a time.
+can show that they do not overlap, and take several units at a time: it gives up where that needs more than eight comparisons.
 """
 
 from __future__ import annotations
@@ -12,21 +12,31 @@ from typing import Final
 import numpy as np
 
 from models.cells.complex_units import DECAY_MIN, LOG_MAX
-from models.kernels.dense_cells import weighed
 from models.kernels.elementary import exp, fallen, tanh, turn
-from models.kernels.jit import inner
+from models.kernels.leaf import leaf
 from models.protocols import Array
 
 ELSTM: Final = 0
 RTU: Final = 1
 LRU: Final = 2
 
-WORK_ROWS: Final = 15
+WORK_ROWS: Final = 16
 """Rows of n that a step needs room for."""
 FINITE_MAX: Final = float(np.finfo(np.float64).max)
 
 
-@inner
+@leaf
+def weighed(x: Array, params: Array, first: int, summed: Array) -> None:
+    """Put sum over j of x[j] params[first + j] into `summed`, (n,)."""
+    for i in range(len(summed)):
+        summed[i] = 0.0
+    for j in range(len(x)):
+        weight, row = x[j], params[first + j]
+        for i in range(len(summed)):
+            summed[i] += weight * row[i]
+
+
+@leaf
 def elstm_step(params: Array, x: Array, state: Array, trace: Array, work: Array) -> None:
     """Advance an eLSTM, state (1, n) and trace (1, q, n) in place, by inputs (m,); see `models.cells.elstm`."""
     n, m = state.shape[1], len(x)
@@ -64,7 +74,7 @@ def elstm_step(params: Array, x: Array, state: Array, trace: Array, work: Array)
             row[i] = slope[i] + transition[i] * row[i]
 
 
-@inner
+@leaf
 def turned(one: Array, other: Array, real: Array, across: Array, gain: Array, seen: float) -> None:
     """Turn two parts by lambda, and add gain times what is seen to one of them, all (n,).
 
@@ -76,52 +86,80 @@ def turned(one: Array, other: Array, real: Array, across: Array, gain: Array, se
         other[i] = across[i] * before + real[i] * other[i]
 
 
-@inner
-def modes(kind: int, params: Array, work: Array) -> None:
-    """Write real and imaginary part of lambda, the gain, and slopes of rate, phase and gain: rows 0 to 5, as `modes_of`."""
-    real, imaginary, gain, of_rate, of_phase, of_gain = work[0], work[1], work[2], work[3], work[4], work[5]
-    log_rate, log_phase = params[0], params[1]
-    for i in range(params.shape[1]):
+@leaf
+def modes(params: Array, work: Array) -> None:
+    """Write real and imaginary part of lambda, 1 - |lambda|, and slopes of rate and phase: rows 0 to 4; |lambda|: row 15."""
+    real, imaginary, gain, of_rate, of_phase = work[0], work[1], work[2], work[3], work[4]
+    log_rate, log_phase, radius, n = params[0], params[1], work[15], params.shape[1]
+    for i in range(n):
         of_rate[i] = exp(min(log_rate[i], LOG_MAX))
-    for i in range(params.shape[1]):
+    for i in range(n):
         of_phase[i] = exp(min(log_phase[i], LOG_MAX))
-    for i in range(params.shape[1]):
+    for i in range(n):
         real[i], imaginary[i] = turn(of_phase[i])
-        of_phase[i] = of_phase[i] if log_phase[i] < LOG_MAX else 0.0
-    for i in range(params.shape[1]):
-        radius, lost = fallen(DECAY_MIN + of_rate[i])
-        real[i], imaginary[i] = radius * real[i], radius * imaginary[i]
+    for i in range(n):
+        radius[i], gain[i] = fallen(DECAY_MIN + of_rate[i])
+    for i in range(n):
+        real[i] *= radius[i]
+    for i in range(n):
+        imaginary[i] *= radius[i]
+    for i in range(n):
         of_rate[i] = of_rate[i] if log_rate[i] < LOG_MAX else 0.0
-        if kind == RTU:
-            gain[i] = np.sqrt(lost * (1.0 + radius))  # 1 - radius^2 without cancellation
-            of_gain[i] = of_rate[i] * radius * radius / gain[i]
-    if kind == LRU:
+    for i in range(n):
+        of_phase[i] = of_phase[i] if log_phase[i] < LOG_MAX else 0.0
+
+
+@leaf
+def gains(kind: int, params: Array, work: Array) -> None:
+    """Write the gain and its slope, rows 2 and 5, after `modes`."""
+    gain, of_rate, of_gain, radius = work[2], work[3], work[5], work[15]
+    if kind == RTU:
+        for i in range(len(gain)):
+            gain[i] = np.sqrt(gain[i] * (1.0 + radius[i]))  # 1 - radius^2 without cancellation
+        for i in range(len(gain)):
+            of_gain[i] = of_rate[i] * radius[i] * radius[i] / gain[i]
+    else:
         log_gain = params[2]
-        for i in range(params.shape[1]):
+        for i in range(len(gain)):
             gain[i] = exp(min(log_gain[i], LOG_MAX))
+        for i in range(len(gain)):
             of_gain[i] = gain[i] if log_gain[i] < LOG_MAX else 0.0
 
 
-@inner
-def complex_step(kind: int, params: Array, x: Array, state: Array, trace: Array, work: Array) -> None:
-    """Advance an RTU or an LRU, state (2, n) and trace (2, q, n) in place; see `models.cells.rtu` and `.lru`."""
-    n, m = state.shape[1], len(x)
-    real, imaginary, gain, of_rate, of_phase, of_gain = work[0], work[1], work[2], work[3], work[4], work[5]
-    drive, immediate, back = work[6:8], work[8:14], work[14]
-    first = 2 if kind == RTU else 3
-    modes(kind, params, work)
-    re, im = state[0], state[1]
-    turned(re, im, real, imaginary, gain, 0.0)  # lambda h, of which rate and phase are told
+@leaf
+def told(kind: int, state: Array, work: Array) -> None:
+    """Write what rate, phase and an LRU's gain do at once to a state that was turned and is not yet driven: rows 8 to 13."""
+    n = state.shape[1]
+    of_rate, of_phase, of_gain, immediate = work[3], work[4], work[5], work[8:14]
     for part in range(2):
-        weighed(x, params, first + part * m, drive[part])
-        kept, pushed, to_rate, to_gain = state[part], drive[part], immediate[part], immediate[4 + part]
+        kept, pushed, to_rate, to_gain = state[part], work[6 + part], immediate[part], immediate[4 + part]
         for i in range(n):
             to_gain[i] = of_gain[i] * pushed[i]
         for i in range(n):
-            to_rate[i] = (to_gain[i] if kind == RTU else 0.0) - of_rate[i] * kept[i]
+            to_rate[i] = -of_rate[i] * kept[i]
+        if kind == RTU:
+            for i in range(n):
+                to_rate[i] += to_gain[i]
+    re, im, of_re, of_im = state[0], state[1], immediate[2], immediate[3]
     for i in range(n):
-        immediate[2, i] = -of_phase[i] * im[i]
-        immediate[3, i] = of_phase[i] * re[i]
+        of_re[i] = -of_phase[i] * im[i]
+    for i in range(n):
+        of_im[i] = of_phase[i] * re[i]
+
+
+@leaf
+def complex_step(kind: int, params: Array, x: Array, state: Array, trace: Array, work: Array) -> None:
+    """Advance an RTU or an LRU, state (2, n) and trace (2, q, n) in place; see `models.cells.rtu` and `.lru`."""
+    n, m = state.shape[1], len(x)
+    real, imaginary, gain, drive, immediate, back = work[0], work[1], work[2], work[6:8], work[8:14], work[14]
+    first = 2 if kind == RTU else 3
+    modes(params, work)
+    gains(kind, params, work)
+    turned(state[0], state[1], real, imaginary, gain, 0.0)  # lambda h, of which rate and phase are told
+    for part in range(2):
+        weighed(x, params, first + part * m, drive[part])
+    told(kind, state, work)
+    for i in range(n):
         back[i] = -imaginary[i]
     for j in range(first):  # rate, phase, and an LRU's gain
         turned(trace[0, j], trace[1, j], real, imaginary, immediate[2 * j], 1.0)
@@ -139,19 +177,24 @@ def complex_step(kind: int, params: Array, x: Array, state: Array, trace: Array,
             row[i] += gain[i] * pushed[i]
 
 
-@inner
+@leaf
 def read_out(kind: int, state: Array, features: Array, slope: Array) -> None:
     """Write what a readout sees of a state, (k, n), and its slope to the same part, (k, n)."""
     parts, n = state.shape
     for part in range(parts):
         seen, own, held = features[part], slope[part], state[part]
         for i in range(n):
-            seen[i] = tanh(held[i]) if kind == RTU else held[i]
+            seen[i] = held[i]
         for i in range(n):
-            own[i] = 1.0 - seen[i] * seen[i] if kind == RTU else 1.0
+            own[i] = 1.0
+        if kind == RTU:
+            for i in range(n):
+                seen[i] = tanh(held[i])
+            for i in range(n):
+                own[i] = 1.0 - seen[i] * seen[i]
 
 
-@inner
+@leaf
 def is_finite(values: Array) -> bool:
     """Say whether all of (k, n) is."""
     odd, n = 0, values.shape[1]
@@ -162,7 +205,7 @@ def is_finite(values: Array) -> bool:
     return odd == 0
 
 
-@inner
+@leaf
 def begin_anew(state: Array, trace: Array) -> None:
     """Begin a sequence: zeros, with which all of these cells begin."""
     for part in range(len(state)):
@@ -171,7 +214,7 @@ def begin_anew(state: Array, trace: Array) -> None:
             trace[part, j] = 0.0
 
 
-@inner
+@leaf
 def norm_of(values: Array, by_unit: Array) -> float:
     """Return the Frobenius norm of (.., .., n), summed unit by unit first."""
     n = len(by_unit)
@@ -185,7 +228,7 @@ def norm_of(values: Array, by_unit: Array) -> float:
     return float(np.sqrt(folded(by_unit)))
 
 
-@inner
+@leaf
 def folded(values: Array) -> float:
     """Return the sum of (n,), by halves, so that several are added at a time; the values are used up."""
     count = len(values)
@@ -198,15 +241,23 @@ def folded(values: Array) -> float:
     return float(values[0])
 
 
-@inner
-def through_units(credit: Array, trace: Array, gradient: Array) -> None:
-    """Write eq. (2) of `RtrlTrace` for a credit (k, n) and a trace (k, q, n): the gradient, (q, n)."""
+@leaf
+def through_units(credit: Array, trace: Array, gradient: Array, squares: Array) -> None:
+    """Write eq. (2) of `RtrlTrace` for a credit (k, n) and a trace (k, q, n): the gradient, (q, n).
+
+    Its squares are added to `squares`, (n,), unit by unit.
+    """
     parts, n_params, n = trace.shape
     for j in range(n_params):
         row, of_first, traced = gradient[j], credit[0], trace[0, j]
+        if parts == 1:
+            for i in range(n):
+                row[i] = of_first[i] * traced[i]
+                squares[i] += row[i] * row[i]
+            continue
         for i in range(n):
             row[i] = of_first[i] * traced[i]
-        for part in range(1, parts):
-            weight, other = credit[part], trace[part, j]
-            for i in range(n):
-                row[i] += weight[i] * other[i]
+        weight, other = credit[1], trace[1, j]
+        for i in range(n):
+            row[i] += weight[i] * other[i]
+            squares[i] += row[i] * row[i]

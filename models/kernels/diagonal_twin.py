@@ -9,7 +9,7 @@ import numpy as np
 from models.cells.elstm import Elstm
 from models.cells.lru import Lru
 from models.cells.rtu import Rtu
-from models.kernels import dense, diagonal, diagonal_cells, diagonal_updates
+from models.kernels import dense, diagonal, diagonal_cells, diagonal_filter, diagonal_updates
 from models.learner import OnlineLearner
 from models.losses.squared import ERROR_MAX, Squared
 from models.optimizers.adam import Adam
@@ -133,7 +133,7 @@ class FilterTwin:
         capacity = len(slabs["params"])
         none, no_count = np.zeros((capacity, 0, 0, 0)), np.zeros(0, dtype=np.int64)
         no_scale = np.zeros(0)
-        diagonal.filter_events(
+        diagonal_filter.filter_events(
             self._kind,
             self._optimizer,
             self._constants,
