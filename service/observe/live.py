@@ -150,6 +150,7 @@ class LiveFeed:
                 for panel in self._panels.values():
                     panel.restarted = True
             self._worker = status
+            self._sequence += 1  # It is news even while no prediction comes.
 
     def _panel(self, series: str, target: str, *, alone: bool) -> _Panel | None:
         panel = self._panels.get((series, target))

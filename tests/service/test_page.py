@@ -100,6 +100,16 @@ def test_drift_and_the_worker_s_return_are_marked_in_every_panel() -> None:
     assert [point[MARKS] for point in points_of(feed, "b")] == [0, 0, RESTART, 0]
 
 
+def test_what_becomes_of_the_worker_is_news_while_no_prediction_comes() -> None:
+    """A page is sent what is new; a worker that is down for half a second must not be missed."""
+    feed = LiveFeed()
+    seen, _ = feed.after(0)
+    feed.worker({"state": "down", "pid": None, "restarts": 0})
+    newest, state = feed.after(seen)
+    assert newest > seen
+    assert state["worker"]["state"] == "down"
+
+
 def test_only_what_is_new_is_given_out() -> None:
     """Goal: increments. Method: ask after the number that was given before."""
     feed = LiveFeed()
