@@ -30,6 +30,8 @@ TOPIC_CONFIG = {
 _BATCH_BYTES_MAX = 1024 * 1024
 _TRANSACTION_MS_MAX = 300_000
 """A save of many series may take long; a crash need not wait for it, because the next claim ends the transaction."""
+CLAIM_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
+"""A broker that was frozen or restarted names itself again within some seconds."""
 _READ_SILENCE_SECONDS_MAX = 60.0
 
 
@@ -59,6 +61,18 @@ class KafkaBackend:
         before = self._producers.pop(partition, None)
         if before is not None:
             await before.stop()
+        self._producers[partition] = await self._claimed(partition)
+
+    async def _claimed(self, partition: int) -> AIOKafkaProducer:
+        """Return a producer that has fenced the one before; wait for a cluster that is just coming back."""
+        for pause in CLAIM_PAUSES_SECONDS:
+            try:
+                return await self._started(partition)
+            except AssertionError:  # aiokafka's, where the cluster names no broker, as one does for a moment
+                await asyncio.sleep(pause)
+        return await self._started(partition)
+
+    async def _started(self, partition: int) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
             **self._options,
             transactional_id=f"{self._topic}-{partition}",
@@ -71,7 +85,7 @@ class KafkaBackend:
         except BaseException:
             await producer.stop()
             raise
-        self._producers[partition] = producer
+        return producer
 
     async def read(self, partition: int) -> AsyncIterator[tuple[str, bytes | None]]:
         there = TopicPartition(self._topic, partition)

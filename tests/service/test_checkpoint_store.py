@@ -11,8 +11,10 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from service.checkpoints.frame import Frame, Kind, encode
+from service.checkpoints.kafka import KafkaBackend
 from service.ports import CheckpointError, FencedError, PartitionCheckpoint, SeriesCheckpoint
 from tests.service.checkpoint_backends import BACKENDS, Damage, Stores, opened
 
@@ -261,3 +263,35 @@ async def test_two_workers_save_their_own_partitions_at_once(stores: Stores) -> 
     await asyncio.gather(work(0), work(1))
     store = await stores.open()
     assert [await store.read(p) for p in (0, 1)] == [checkpoint(20, a=19)] * 2
+
+
+@pytest.mark.kafka
+def test_a_claim_waits_for_a_cluster_that_is_just_coming_back(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal: a frozen broker ends no worker. Method: real Kafka, behind a client that twice says what it does when no broker is named."""
+    topic, tries = f"claims-{random.randrange(10**9)}", []
+    start = AIOKafkaProducer.start
+
+    async def start_at_the_third(self: AIOKafkaProducer) -> None:
+        tries.append(1)
+        assert len(tries) > 2, "Did we not perform bootstrap?"
+        await start(self)
+
+    monkeypatch.setattr(AIOKafkaProducer, "start", start_at_the_third)
+    monkeypatch.setattr("service.checkpoints.kafka.CLAIM_PAUSES_SECONDS", (0.01, 0.01))
+
+    async def claim() -> None:
+        backend = KafkaBackend(topic, {"bootstrap_servers": kafka_bootstrap})
+        await backend.start()
+        try:
+            await backend.claim(0)
+            assert len(tries) == 3
+            tries.clear()
+            monkeypatch.setattr("service.checkpoints.kafka.CLAIM_PAUSES_SECONDS", (0.01,))
+            with pytest.raises(AssertionError, match="bootstrap"):
+                await backend.claim(0)
+        finally:
+            await backend.stop()
+
+    asyncio.run(claim())
