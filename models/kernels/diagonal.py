@@ -7,6 +7,8 @@ what it needs.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from models.kernels.dense import moved
@@ -23,8 +25,11 @@ from models.kernels.diagonal_cells import (
     through_units,
 )
 from models.kernels.jit import jit
-from models.kernels.leaf import leaf
+from models.kernels.leaf import fetch_ahead, leaf
 from models.protocols import Array, BoolArray, IntArray
+
+FAR: Final = 131072
+"""Doubles of all traces from which on a next model is asked for: a megabyte, more than a core's own cache holds."""
 
 
 @leaf
@@ -90,8 +95,14 @@ def descend(
     _, parts, n = state.shape
     n_outputs = readout.shape[1]
     work, by_unit, features, slope, credit, gradient, of_readout, error = room
+    far = trace.size > FAR
     for e in range(len(slots)):
         slot = slots[e]
+        ahead = slots[min(e + 1, len(slots) - 1)]
+        if far:
+            fetch_ahead(params[ahead])
+            fetch_ahead(state[ahead])
+            fetch_ahead(readout[ahead])
         weights, above = params[slot], readout[slot]
         here, traced = state[slot], trace[slot]
         if kind == ELSTM:
@@ -99,6 +110,9 @@ def descend(
         else:
             complex_step(kind, weights, inputs[e], here, traced, work)
         predicted(kind, here, traced, above, features, slope, by_unit, prediction[e])
+        if far:
+            for part in range(parts):
+                fetch_ahead(trace[ahead, part])
         if not scored[e]:
             continue
         loss[e] = squared_loss(prediction[e], targets[e], error_max, error)

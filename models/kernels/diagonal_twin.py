@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.cells.elstm import Elstm
 from models.cells.lru import Lru
@@ -27,6 +28,7 @@ CELL_KINDS: Final[dict[type, int]] = {
     Rtu: diagonal_cells.RTU,
     Lru: diagonal_cells.LRU,
 }
+Kind = TypeVar("Kind", bound=np.generic)
 LIMITS: Final = (GRADIENT_USUAL, INFLUENCE_MAX, ERROR_MAX)
 
 
@@ -59,6 +61,7 @@ class DescentTwin:
         elif isinstance(optimizer, Sgd):
             rates = (optimizer.learning_rate, 0.0, 0.0, 0.0)
         self._constants = np.array(rates)
+        self._unread = np.zeros(0, dtype=np.int64)
 
     def __call__(
         self,
@@ -95,7 +98,13 @@ class DescentTwin:
                 slabs[f"update.{name}.second_moment"].reshape(like.shape),
                 slabs[f"update.{name}.update_count"],
             )
-        return like, like, np.zeros(len(like), dtype=np.int64)
+        return like, like, self._uncounted(len(like))
+
+    def _uncounted(self, capacity: int) -> IntArray:
+        """Return counts that nobody reads, made once for a capacity."""
+        if len(self._unread) != capacity:
+            self._unread = np.zeros(capacity, dtype=np.int64)
+        return self._unread
 
 
 def filter_constants(optimizer: JacobianOptimizer) -> tuple[int, tuple[float, ...]] | None:
@@ -159,9 +168,12 @@ def plain(
     slots: IntArray, inputs: Array, targets: Array, scored: BoolArray
 ) -> tuple[IntArray, Array, Array, BoolArray]:
     """Return events in the one layout that is compiled, whatever they came in."""
-    return (
-        np.require(slots, np.int64, ["C", "W"]),
-        np.require(inputs, np.float64, ["C", "W"]),
-        np.require(targets, np.float64, ["C", "W"]),
-        np.require(scored, np.bool_, ["C", "W"]),
-    )
+    return laid(slots, np.int64), laid(inputs, np.float64), laid(targets, np.float64), laid(scored, np.bool_)
+
+
+def laid(array: NDArray[Kind], kind: type[Kind]) -> NDArray[Kind]:
+    """Return an array row by row, of a kind, and writable; as it is where it is that, which is quickly seen."""
+    flags = array.flags
+    if array.dtype == kind and flags.c_contiguous and flags.writeable and flags.aligned:
+        return array
+    return np.require(array, kind, ["C", "W", "A"])

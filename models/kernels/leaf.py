@@ -7,9 +7,11 @@ tens of numbers costs as much as the arithmetic. Where the caller holds the arra
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import Any, Final, TypeVar
 
 from models.kernels.jit import compiler
+from models.protocols import Array
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -30,3 +32,40 @@ def leaf(function: Function) -> Function:
         _nrt=False,
     )(function)
     return compiled
+
+
+LINE: Final = 8
+"""Doubles in a line of the cache: 64 bytes."""
+
+
+def asking() -> Any:
+    """Return what, compiled, asks for the line of an array's element (n,), to be written to; nothing waits for it."""
+    ir, cgutils = import_module("llvmlite.ir"), import_module("numba.core.cgutils")
+    types, extending = import_module("numba.core.types"), import_module("numba.extending")
+
+    def ask(_: Any, array: Any, at: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            held = context.make_array(signature.args[0])(context, builder, given[0])
+            place = builder.bitcast(builder.gep(held.data, [given[1]]), cgutils.voidptr_t)
+            flag = ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+            builder.call(function, [place, flag(1), flag(3), flag(1)])  # to write, into all caches, data
+            return context.get_dummy_value()
+
+        return types.void(array, at), generate
+
+    return extending.intrinsic(ask)
+
+
+fetch: Final[Any] = None if compiler is None else asking()
+
+
+@leaf
+def fetch_ahead(rows: Array) -> None:
+    """Ask for all of an array (k, n) that is soon to be written to: for the next event's model, while this one is reckoned."""
+    n = rows.shape[1]
+    for j in range(len(rows)):
+        row = rows[j]
+        for i in range(0, n, LINE):
+            fetch(row, i)
