@@ -32,7 +32,7 @@ from models.kernels.forecaster_parts import (
     scale_update,
     season_update,
 )
-from models.kernels.jit import inner, jit
+from models.kernels.leaf import leaf, root
 from models.protocols import Array, BoolArray, IntArray
 
 LAST_VALUE: Final = 0
@@ -67,14 +67,36 @@ class Work(NamedTuple):
     gradient: Array
 
 
-@inner
+def work_for(size: Sizes, n_cycles: int) -> Work:
+    """Return room for an event of a forecaster of these sizes."""
+    return Work(
+        np.empty(size.horizons, np.int64),
+        np.empty(size.horizons, np.bool_),
+        np.empty(size.horizons),
+        np.empty((size.experts, size.horizons)),
+        np.empty((size.horizons, n_cycles)),
+        np.empty((size.horizons, n_cycles)),
+        np.empty((size.horizons, n_cycles), np.bool_),
+        np.empty((size.horizons, n_cycles)),
+        np.empty((size.experts, size.horizons)),
+        np.empty(size.experts),
+        np.empty(size.features),
+        np.empty(max(size.inputs, size.recurrent_inputs)),
+        np.empty(2 + size.features),
+        np.empty(2 * size.units),
+        np.empty(2 * size.units),
+        np.empty((6 + 2 * size.features) * size.units),
+    )
+
+
+@leaf
 def copied_whole(source: Array, target: Array) -> None:
     """Write an array over another."""
     for i in range(len(source)):
         target[i] = source[i]
 
 
-@inner
+@leaf
 def score(
     f: Array,
     i: IntArray,
@@ -121,7 +143,7 @@ def score(
     i[at.clock_count] = count + 1
 
 
-@inner
+@leaf
 def learn(
     f: Array,
     i: IntArray,
@@ -158,7 +180,7 @@ def learn(
     return finite
 
 
-@inner
+@leaf
 def advance(
     f: Array,
     i: IntArray,
@@ -209,7 +231,7 @@ def advance(
     return scale
 
 
-@inner
+@leaf
 def publish(
     f: Array,
     g: BoolArray,
@@ -259,7 +281,7 @@ def publish(
     return finite
 
 
-@inner
+@leaf
 def tell(
     f: Array,
     g: BoolArray,
@@ -287,7 +309,7 @@ def tell(
     row_flags[2 * n_horizons + 3] = labelled and not updated
 
 
-@jit
+@root
 def events(
     floats: Array,
     ints: IntArray,
@@ -306,6 +328,10 @@ def events(
     told: Array,
     told_flags: BoolArray,
     sound: BoolArray,
+    saved: Array,
+    saved_ints: IntArray,
+    saved_flags: BoolArray,
+    w: Work,
 ) -> None:
     """Take one event of each series; its targets are the next rows of the records.
 
@@ -328,29 +354,11 @@ def events(
             each; FIGURES, (B K, ...).
         told_flags: written: settled and covered, (H,) each; FLAGS, (B K, ...).
         sound: written: whether the series' results are finite, (B,).
+        saved: room for a series' records before the event, (K, size).
+        saved_ints: as above.
+        saved_flags: as above.
+        w: room for what an event needs on its way.
     """
-    saved = np.empty((n_targets, floats.shape[1]))
-    saved_ints = np.empty((n_targets, ints.shape[1]), np.int64)
-    saved_flags = np.empty((n_targets, flags.shape[1]), np.bool_)
-    n_horizons, n_experts, n_cycles = size.horizons, size.experts, len(cycles)
-    w = Work(
-        np.empty(n_horizons, np.int64),
-        np.empty(n_horizons, np.bool_),
-        np.empty(n_horizons),
-        np.empty((n_experts, n_horizons)),
-        np.empty((n_horizons, n_cycles)),
-        np.empty((n_horizons, n_cycles)),
-        np.empty((n_horizons, n_cycles), np.bool_),
-        np.empty((n_horizons, n_cycles)),
-        np.empty((n_experts, n_horizons)),
-        np.empty(n_experts),
-        np.empty(size.features),
-        np.empty(max(size.inputs, size.recurrent_inputs)),
-        np.empty(2 + size.features),
-        np.empty(2 * size.units),
-        np.empty(2 * size.units),
-        np.empty((6 + 2 * size.features) * size.units),
-    )
     for b in range(len(rows)):
         first = rows[b]
         fine = True

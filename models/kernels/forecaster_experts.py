@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.kernels.forecaster_parts import Constants, Places, clipped
-from models.kernels.jit import inner
+from models.kernels.leaf import leaf
 from models.protocols import Array, BoolArray, IntArray
 
 
@@ -28,7 +28,7 @@ class Sizes(NamedTuple):
     first: int
 
 
-@inner
+@leaf
 def rls_learn(
     floats: Array,
     weights: int,
@@ -68,7 +68,7 @@ def rls_learn(
             row[j] = (row[j] - factor * gain[j]) * growth
 
 
-@inner
+@leaf
 def shift_in(lags: Array, newest: float) -> None:
     """Put the newest increment first, and the others one further."""
     for i in range(len(lags) - 1, 0, -1):
@@ -76,14 +76,14 @@ def shift_in(lags: Array, newest: float) -> None:
     lags[0] = newest
 
 
-@inner
+@leaf
 def copied(source: Array, target: Array, first: int) -> None:
     """Write an array into another from the place `first` on; an assignment to a slice takes much longer to compile."""
     for i in range(len(source)):
         target[first + i] = source[i]
 
 
-@inner
+@leaf
 def put_inputs(
     inputs: Array, first: int, lags: Array, deviation: float, features: Array, change: Array
 ) -> None:
@@ -96,7 +96,7 @@ def put_inputs(
     copied(change, inputs, at + 2 + len(features))
 
 
-@inner
+@leaf
 def weighed_inputs(weights: Array, inputs: Array) -> float:
     """Return w' phi."""
     total = 0.0
@@ -105,7 +105,7 @@ def weighed_inputs(weights: Array, inputs: Array) -> float:
     return total
 
 
-@inner
+@leaf
 def rtu_advance(floats: Array, ints: IntArray, at: Places, size: Sizes, c: Constants, seen: Array) -> None:
     """Advance an RTU and its trace by the inputs `seen`, (m,): twin of `Rtu.step` and `RtrlTrace.advance`; judge the trace."""
     n, m = size.units, len(seen)
@@ -160,7 +160,7 @@ def rtu_advance(floats: Array, ints: IntArray, at: Places, size: Sizes, c: Const
     floats[at.recurrent_spectral_radius] = radius_max if healthy else 0.0
 
 
-@inner
+@leaf
 def recurrent_forecast(
     floats: Array,
     ints: IntArray,
@@ -211,7 +211,7 @@ def recurrent_forecast(
                 row[i] = credit[i] * of_re[i] + credit[n + i] * of_im[i]
 
 
-@inner
+@leaf
 def recurrent_learn(
     floats: Array,
     ints: IntArray,
@@ -288,7 +288,7 @@ def recurrent_learn(
         )
 
 
-@inner
+@leaf
 def linear_forecast(
     floats: Array,
     at: Places,
@@ -313,7 +313,7 @@ def linear_forecast(
         )
 
 
-@inner
+@leaf
 def linear_learn(
     floats: Array,
     at: Places,
@@ -340,7 +340,7 @@ def linear_learn(
             )
 
 
-@inner
+@leaf
 def bounded_residual(floats: Array, place: int, seen: int, c: Constants, residual: float) -> float:
     """Winsorise an expert's residual and take it into its running variance, which lies at `place`."""
     variance = floats[place]

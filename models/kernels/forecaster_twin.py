@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -73,7 +73,6 @@ class ForecasterTwin:
         self._horizons = forecaster.clock.horizons
         self._cycles = np.array(season.CYCLES, dtype=np.int64)
         self._kinds = np.array([KINDS[type(expert)] for expert in experts.values()], dtype=np.int64)
-        self._places = _places(layout)
         self._sizes = Sizes(
             slots=forecaster.clock.n_slots,
             horizons=forecaster.n_horizons,
@@ -88,7 +87,8 @@ class ForecasterTwin:
             adam=int(recurrent is not None and isinstance(recurrent.optimizer.part("last"), Adam)),
             first=0,
         )
-        self._constants = _constants(forecaster, recurrent)
+        constants = _constants(forecaster, recurrent)
+        self._settings = _as_record(_places(layout)), _as_record(self._sizes), _as_record(constants)
 
     def __call__(
         self, records: tuple[Record, ...], slots: IntArray, times: Array, values: Array, features: Array
@@ -105,9 +105,7 @@ class ForecasterTwin:
             floats,
             ints,
             flags,
-            self._places,
-            self._sizes,
-            self._constants,
+            *self._settings,
             self._kinds,
             self._horizons,
             self._cycles,
@@ -119,6 +117,10 @@ class ForecasterTwin:
             told,
             told_flags,
             sound,
+            np.empty((n_targets, floats.shape[1])),
+            np.empty((n_targets, ints.shape[1]), np.int64),
+            np.empty((n_targets, flags.shape[1]), np.bool_),
+            kernel.work_for(self._sizes, len(self._cycles)),
         )
         by_target = told.reshape(n_rows, n_targets, -1)
         flags_by_target = told_flags.reshape(n_rows, n_targets, -1)
@@ -161,6 +163,12 @@ def _places(layout: Layout) -> Places:
     if unknown := set(found) - set(Places._fields):
         raise ValueError(f"the compiled forecaster does not know the fields {sorted(unknown)}")
     return Places(**{name: found.get(name, -1) for name in Places._fields})
+
+
+def _as_record(settings: Places | Sizes | Constants) -> Any:  # noqa: ANN401  stands for a tuple, field by field
+    """Return settings as one record: a compiled function takes it by its address, and a tuple number by number."""
+    fields = [(name, type(value)) for name, value in settings._asdict().items()]
+    return np.rec.array([tuple(settings)], dtype=fields)[0]
 
 
 def _constants(forecaster: Forecaster, recurrent: Recurrent | None) -> Constants:

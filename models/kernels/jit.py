@@ -52,21 +52,42 @@ if FOLDER is not None:
     compiler.config.CACHE_DIR = str(FOLDER)
 
 
+SHORTER: Final = COMPILES and compiler.__version__.startswith("0.68.")
+"""Whether numba is one whose inside is known: else it compiles in its own way, to the same functions, but longer."""
+
+
+def options(inside: bool, held: bool) -> dict[str, Any]:
+    """Return the options of numba's.
+
+    Args:
+        inside: for other compiled functions alone, without the shell that Python would call it by.
+        held: references to arrays are not counted: the caller holds them, and the function makes none.
+    """
+    found: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
+    if inside:
+        found |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    else:
+        found["cache"] = FOLDER is not None
+    if held:
+        found["_nrt"] = False
+    if SHORTER:
+        from models.kernels.linking import LinkedCompiler, SealedCompiler  # noqa: PLC0415  it is built on numba
+
+        found["pipeline_class"] = LinkedCompiler if inside else SealedCompiler
+    return found
+
+
 def jit(function: Function) -> Function:
     """Return the function compiled at its first call and kept on disk; as it is where numba is not installed."""
     if compiler is None:
         return function
-    compiled: Function = compiler.njit(
-        cache=FOLDER is not None, nogil=True, error_model="numpy", fastmath=False
-    )(function)
+    compiled: Function = compiler.njit(**options(inside=False, held=False))(function)
     return compiled
 
 
 def inner(function: Function) -> Function:
-    """Return the function compiled for other compiled functions alone: without the shell that Python would call it by."""
+    """Return the function compiled for other compiled functions alone."""
     if compiler is None:
         return function
-    compiled: Function = compiler.njit(
-        nogil=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )(function)
+    compiled: Function = compiler.njit(**options(inside=True, held=False))(function)
     return compiled

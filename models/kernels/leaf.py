@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final, TypeVar
 
-from models.kernels.jit import compiler
+from models.kernels.jit import compiler, options
 from models.protocols import Array
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -23,14 +23,15 @@ def leaf(function: Function) -> Function:
     """
     if compiler is None:
         return function
-    compiled: Function = compiler.njit(
-        nogil=True,
-        error_model="numpy",
-        fastmath=False,
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-        _nrt=False,
-    )(function)
+    compiled: Function = compiler.njit(**options(inside=True, held=True))(function)
+    return compiled
+
+
+def root(function: Function) -> Function:
+    """Return the function compiled as `jit` does, for arrays that Python holds; it must make none, as above."""
+    if compiler is None:
+        return function
+    compiled: Function = compiler.njit(**options(inside=False, held=True))(function)
     return compiled
 
 
