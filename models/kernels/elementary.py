@@ -15,7 +15,7 @@ neither of which cancels near 0; and with k the whole number nearest to 2 x / pi
 
 of which the quarter k modulo 4 gives sine and cosine of x. ln 2 and pi / 2 are held in two and three parts; all but the last have
 40 bits, so that their products with k are exact. E, S and C are the polynomials that meet their series at Chebyshev's nodes,
-coefficients computed with fractions: by them alone (1) is off by 4e-17 of p and (4) by 5e-17, a fourth of a rounding or less. In all a
+coefficients computed with fractions: by them alone (1) is off by 1e-17 of p and (4) by 5e-17, half a rounding or less. In all a
 result is within 4e-16 of its own size, two roundings, which `tests/models/test_kernels_elementary.py` measures.
 
 Of what is not a number, of infinities and of zero they give what numpy gives.
