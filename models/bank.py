@@ -145,7 +145,11 @@ class Bank:
         sound = np.ones(n_rows, dtype=np.bool_)
         for name in ("prediction", "lower", "upper", "expert_predictions", "anomaly_score"):
             sound &= np.isfinite(getattr(result, name).reshape(n_rows, -1)).all(axis=1)
-        self._write_back(slots, copies, sound)
+        if sound.all():
+            self._write_back(slots, copies)
+        else:
+            models = np.repeat(sound, n_targets)
+            self._write_back(slots[sound], tuple(copy[models] for copy in copies))
         return result, sound
 
     def reset_memory(self, slots: IntArray) -> None:
@@ -157,7 +161,7 @@ class Bank:
         views = {part: dict(fields_) for part, fields_ in states.items()}
         self._forecaster.reset_memory(states)
         write(views, states)
-        self._write_back(slots, copies, np.ones(len(slots), dtype=np.bool_))
+        self._write_back(slots, copies)
 
     def snapshot(self, slot: int) -> Fields:
         """Return a copy of all that the series is, as named arrays `part/field` of shape (K, ...)."""
@@ -227,9 +231,9 @@ class Bank:
         copies = tuple(record[slots].reshape(-1, record.shape[-1]) for record in self._records)
         return copies, self._layout.views(copies)
 
-    def _write_back(self, slots: IntArray, copies: tuple[Record, ...], sound: BoolArray) -> None:
+    def _write_back(self, slots: IntArray, copies: tuple[Record, ...]) -> None:
         for record, copy in zip(self._records, copies, strict=True):
-            record[slots[sound]] = copy.reshape(len(slots), *record.shape[1:])[sound]
+            record[slots] = copy.reshape(len(slots), *record.shape[1:])
 
     def _grow(self) -> None:
         larger = self._layout.empty(2 * self._capacity, self._n_targets)

@@ -15,7 +15,6 @@ import numpy as np
 from models.kernels import Kernel, fused_for
 from models.learner import NonFiniteError, OnlineLearner
 from models.protocols import Array, BoolArray, Fields, IntArray, State
-from models.rules import Precision, precision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,6 @@ class LearnerBank:
         learner: what the models are made of; a rule whose memory grows is refused.
         capacity: models that there is room for at first; it doubles when it is full.
         compiled: take the compiled twin, where there is one.
-        precision: of the influence matrix of the block engines: "float32" halves the memory and the cost of the large
-            products, at some 1e-7 of it. All else is in double precision; so are traces, which are small, and would lose
-            what a mode beyond .999 has summed up.
 
     Example:
         >>> import numpy as np
@@ -64,14 +60,7 @@ class LearnerBank:
         (3, 1)
     """
 
-    def __init__(
-        self,
-        learner: OnlineLearner,
-        *,
-        capacity: int = 64,
-        compiled: bool = True,
-        precision: Precision = "float64",
-    ) -> None:
+    def __init__(self, learner: OnlineLearner, *, capacity: int = 64, compiled: bool = True) -> None:
         """Make an empty bank."""
         if learner.rule.cost.grows:
             raise ValueError(
@@ -79,8 +68,6 @@ class LearnerBank:
             )
         self.learner = learner
         row = {name: np.asarray(value) for name, value in learner.init_row().items()}
-        if precision_of(precision, learner.rule) == "float32":
-            row["memory.influence"] = row["memory.influence"].astype(np.float32)
         self._capacity = max(1, capacity)
         self._slabs: State = {
             name: np.zeros((self._capacity, *value.shape), dtype=value.dtype) for name, value in row.items()

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 
@@ -85,7 +84,7 @@ async def _work(settings: Settings) -> BaseException | None:
     http.start()
     try:
         log.info("worker started", extra={"url": http.url, "group": settings.kafka.group_id})
-        await asyncio.to_thread(compile_models, settings)
+        await compile_models(settings)
         await ensure_topics(settings, options)
         app = App(
             settings, learner, (store, publisher), observer=metrics, vitals=health, client_options=options
@@ -95,25 +94,17 @@ async def _work(settings: Settings) -> BaseException | None:
         http.stop()
 
 
-def compile_models(settings: Settings) -> None:
+async def compile_models(settings: Settings) -> None:
     """Compile what an event goes through, before the worker is ready: seconds at the first start, later from its cache."""
     bank = Bank(settings.specification(), capacity=1)
     if not bank.compiled:
         log.info("models run uncompiled: numba is not installed, or has no twin of this make")
         return
-    start, done = time.monotonic(), threading.Event()
-
-    def tell() -> None:
-        while not done.wait(COMPILE_TOLD_SECONDS):
-            log.info("still compiling the models", extra={"seconds": round(time.monotonic() - start, 1)})
-
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
-    try:
-        bank.warm()
-    finally:
-        done.set()
-        teller.join()
+    start = time.monotonic()
+    compiling = asyncio.create_task(asyncio.to_thread(bank.warm))
+    while not (await asyncio.wait({compiling}, timeout=COMPILE_TOLD_SECONDS))[0]:
+        log.info("still compiling the models", extra={"seconds": round(time.monotonic() - start, 1)})
+    await compiling
     log.info("models compiled", extra={"seconds": round(time.monotonic() - start, 1)})
 
 

@@ -266,7 +266,9 @@ class ModelSettings(_Group):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        Bank(self.specification(), capacity=1)  # It knows the names of cells, experts and the rest.
+        Bank(
+            self.specification(), capacity=1, compiled=False
+        )  # It knows the names of cells, experts and the rest.
         return self
 
     def specification(

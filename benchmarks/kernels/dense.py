@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kernels import peers
-from benchmarks.kernels.truncated import truncated_events
+from benchmarks.kernels.truncated import room_for, truncated_events
 from benchmarks.tasks.plots import figure, save
 from benchmarks.tasks.recipe import Goal, at_least, at_most
 from models.cells import CELLS
-from models.kernels.jit import COMPILES
+from models.kernels import COMPILES
 from models.learner import OnlineLearner, features_of
 from models.learner_bank import LearnerBank
 from models.losses import LOSSES
 from models.optimizers import OPTIMIZERS
 from models.readouts import READOUTS
-from models.rules import RULES, Precision
+from models.rules import RULES
 from models.updates import Descent
 
 INPUTS = 8
@@ -50,15 +50,13 @@ FASTER_GOAL = 4.0
 """Of the compiled GRU and LSTM of 64 units over their step engine."""
 
 
-def bank(
-    cell_name: str, n: int, rule: str, *, compiled: bool, precision: Precision = "float64"
-) -> LearnerBank:
-    """Return a bank with one model."""
+def bank(cell_name: str, n: int, rule: str, *, compiled: bool, **options: str) -> LearnerBank:
+    """Return a bank with one model; options are the rule's."""
     cell = CELLS[cell_name](n_inputs=INPUTS, n_units=n)
     readout = READOUTS["linear"](n_features=features_of(cell), n_outputs=1)
     update = Descent(OPTIMIZERS["sgd"](learning_rate=1e-3))
-    learner = OnlineLearner(cell, RULES[rule](cell), readout, LOSSES["squared"](), update)
-    made = LearnerBank(learner, capacity=1, compiled=compiled, precision=precision)
+    learner = OnlineLearner(cell, RULES[rule](cell, **options), readout, LOSSES["squared"](), update)
+    made = LearnerBank(learner, capacity=1, compiled=compiled)
     made.admit()
     return made
 
@@ -125,10 +123,11 @@ def truncated(n: int) -> Callable[[], float]:
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(peers.WINDOW + 64, INPUTS))
     params, readout = 0.1 * rng.normal(size=(n + INPUTS + 1, n)), np.zeros(n + 1)
+    targets, room = inputs[:, 0].copy(), room_for(params, peers.WINDOW)
 
     def run() -> float:
         start = time.perf_counter()
-        truncated_events(params, readout, inputs, inputs[:, 0].copy(), peers.WINDOW, 1e-3)
+        truncated_events(params, readout, inputs, targets, peers.WINDOW, 1e-3, room)
         return (time.perf_counter() - start) / 65
 
     return run

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.kernels.dense import INPUTS, bank
 from benchmarks.tasks.plots import figure, save
 from benchmarks.tasks.recipe import Goal, at_most
-from models.kernels.jit import COMPILES
+from models.kernels import COMPILES
 
 UNITS = 64
 ENGINES = ("rtrl_step", "rtrl_block", "rtrl_block_smooth")

@@ -6,6 +6,8 @@ carried back through all of them, and the weights take an SGD step: what `benchm
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from models.kernels.dense_cells import weighed
@@ -13,14 +15,30 @@ from models.kernels.jit import jit
 from models.protocols import Array
 
 
+class Room(NamedTuple):
+    """Room for a window of z, (W, n + m + 1), and of states, (W, n), a gradient, and vectors of n."""
+
+    z: Array
+    states: Array
+    gradient: Array
+    slope: Array
+    credit: Array
+    drive: Array
+
+
+def room_for(params: Array, window: int) -> Room:
+    """Return room for parameters (n + m + 1, n) and a window."""
+    p, n = params.shape
+    return Room(np.zeros((window, p)), np.zeros((window, n)), np.empty((p, n)), *np.empty((3, n)))
+
+
 @jit
 def truncated_events(
-    params: Array, readout: Array, inputs: Array, targets: Array, window: int, rate: float
+    params: Array, readout: Array, inputs: Array, targets: Array, window: int, rate: float, room: Room
 ) -> None:
     """Learn from the events from the window's length on; params (n + m + 1, n) and readout (n + 1,) in place."""
     n, m = params.shape[1], inputs.shape[1]
-    z, states = np.zeros((window, n + m + 1)), np.zeros((window, n))
-    gradient, slope, credit, drive = np.empty_like(params), np.empty(n), np.empty(n), np.empty(n)
+    z, states, gradient, slope, credit, drive = room
     for event in range(window, len(inputs) + 1):
         for step in range(window):
             row = z[step]
@@ -35,7 +53,9 @@ def truncated_events(
         error = readout[n] - targets[event - 1]
         for i in range(n):
             error += readout[i] * states[window - 1, i]
-        gradient[:] = 0.0
+        for j in range(n + m + 1):
+            for i in range(n):
+                gradient[j, i] = 0.0
         for i in range(n):
             credit[i] = error * readout[i]
         for step in range(window - 1, -1, -1):

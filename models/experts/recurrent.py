@@ -19,7 +19,9 @@ from models.forecast_protocols import Due, Observation
 from models.optimizers import OPTIMIZERS, chain, clip_by_global_norm, finite_guard
 from models.optimizers.rls import PRIOR_VARIANCE, rls_update
 from models.protocols import Array, BoolArray, Cell, CreditedRule, Fields, LearningRule, State
-from models.rules import RULES, exact_rule_for, precision_of
+from models.rules import RULES, exact_rule_for
+from models.rules.rtrl_block import RtrlBlock
+from models.rules.rtrl_block_smooth import RtrlBlockSmooth
 from models.specification import Specification
 from models.stability import frobenius_norm, saturated_ratio, spectral_radius
 from models.tables import entry
@@ -47,8 +49,7 @@ class Recurrent:
         self.cell = entry(CELLS, specification.cell, "cell")(
             n_inputs=2 + specification.n_inputs, n_units=specification.units
         )
-        self.rule = _rule(specification.rule, self.cell)
-        self.precision = precision_of(specification.precision, self.rule)
+        self.rule = _in_precision(specification.precision, _rule(specification.rule, self.cell), self.cell)
         self.optimizer = chain(
             guard=finite_guard(SKIP_CLIPS * specification.clip_norm),
             clip=clip_by_global_norm(specification.clip_norm),
@@ -78,10 +79,7 @@ class Recurrent:
             "saturated_ratio": zero,
             "influence_resets": np.zeros((), dtype=np.int64),
         }
-        memory = self.rule.init_memory()
-        if self.precision == "float32":
-            memory["influence"] = memory["influence"].astype(np.float32)
-        fields |= _prefixed("memory", memory)
+        fields |= _prefixed("memory", self.rule.init_memory())
         fields |= _prefixed("optimizer", self.optimizer.init_state(self.params_shape))
         return fields
 
@@ -180,6 +178,21 @@ def _rule(name: str, cell: Cell) -> LearningRule:
             f"rule: {name} cannot wait for a label, or keeps the whole past; take exact, or snap_1"
         )
     return rule
+
+
+def _in_precision(precision: str, rule: LearningRule, cell: Cell) -> LearningRule:
+    """Return the rule in a precision.
+
+    Raises:
+        ValueError: no such precision, or a rule that has no influence matrix to keep in single precision.
+    """
+    if precision == "float64":
+        return rule
+    if precision == "float32" and isinstance(rule, RtrlBlock | RtrlBlockSmooth):
+        return type(rule)(cell, precision="float32")
+    raise ValueError(
+        f'precision: "float64", or "float32" with the rules rtrl_block and rtrl_block_smooth; not {precision!r}'
+    )
 
 
 def _prefixed(prefix: str, fields: Fields) -> Fields:

@@ -6,15 +6,19 @@ Without numba there are none, and everything works. A twin is a file and a line.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final, Protocol
 
-from models.kernels.jit import COMPILES
 from models.protocols import Array, BoolArray, IntArray, State
 
 if TYPE_CHECKING:
     from models.forecaster import Forecaster, StepResult
     from models.learner import OnlineLearner
     from models.records import Layout, Record
+
+
+COMPILES: Final = find_spec("numba") is not None
+"""Whether there are compiled twins at all. It takes a second to import numba, so that is left to the first twin."""
 
 
 class Kernel(Protocol):

@@ -7,19 +7,46 @@ a time; and none of the large sums is over it, which without fast mathematics wo
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from models.kernels.dense_cells import gru_step, lstm_step, vanilla_step
+from models.kernels.descent import moved, squared_loss
 from models.kernels.jit import inner, jit
+from models.kernels.reductions import norm_of
 from models.protocols import Array, BoolArray, IntArray
 
 VANILLA: Final = 0
 GRU: Final = 1
 LSTM: Final = 2
-SGD: Final = 0
-ADAM: Final = 1
+
+
+class Room(NamedTuple):
+    """Room for what an event needs on its way: of S states, n units, q parameters a unit, G gates and o outputs."""
+
+    work: Array
+    through: Array
+    gradient: Array
+    by_unit: Array
+    of_readout: Array
+    credit: Array
+    earlier: Array
+    error: Array
+
+
+def room_for(states: int, units: int, params: int, gates: int, outputs: int) -> Room:
+    """Return room for the events of a cell of these sizes."""
+    return Room(
+        work=np.empty((5, units)),
+        through=np.empty((gates, units)),
+        gradient=np.empty((1, params, units)),
+        by_unit=np.empty(units),
+        of_readout=np.empty((outputs, units + 1)),
+        credit=np.empty(states),
+        earlier=np.empty(states),
+        error=np.empty(outputs),
+    )
 
 
 @inner
@@ -60,12 +87,25 @@ def back_a_step(
 
 @inner
 def onto_influence(credit: Array, influence: Array, first: int, last: int, gradient: Array) -> None:
-    """Add the credit times the influence to the gradient's rows from `first` up to `last`."""
-    for s in range(len(credit)):
+    """Add the credit times the influence to the gradient's rows from `first` up to `last`.
+
+    Four states at a time, so that a row of the gradient is read and written a fourth as often.
+    """
+    size, n = len(credit), gradient.shape[1]
+    fours = size - size % 4
+    for s in range(0, fours, 4):
+        one, two, three, four = credit[s], credit[s + 1], credit[s + 2], credit[s + 3]
+        for j in range(first, last):
+            row = gradient[j]
+            of_one, of_two = influence[s, j], influence[s + 1, j]
+            of_three, of_four = influence[s + 2, j], influence[s + 3, j]
+            for i in range(n):
+                row[i] += (one * of_one[i] + two * of_two[i]) + (three * of_three[i] + four * of_four[i])
+    for s in range(fours, size):
         weight = credit[s]
         for j in range(first, last):
             row, of_state = gradient[j], influence[s, j]
-            for i in range(len(row)):
+            for i in range(n):
                 row[i] += weight * of_state[i]
 
 
@@ -129,54 +169,23 @@ def carried_back(
 
 
 @inner
-def norm_of(values: Array, by_unit: Array) -> float:
-    """Return the Frobenius norm of (.., n), summed unit by unit first."""
-    by_unit[:] = 0.0
-    rows = values.reshape(-1, values.shape[-1])
-    for j in range(len(rows)):
-        row = rows[j]
-        for i in range(len(by_unit)):
-            by_unit[i] += row[i] * row[i]
-    total = 0.0
-    for i in range(len(by_unit)):
-        total += by_unit[i]
-    return float(np.sqrt(total))
-
-
-@inner
-def moved(
-    params: Array,
-    gradient: Array,
-    first: Array,
-    second: Array,
-    count: int,
-    optimizer: int,
-    rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-) -> None:
-    """Move parameters along a gradient, (rows, units) both, by SGD or Adam; its count is the update's own."""
-    if optimizer == SGD:
-        for j in range(len(params)):
-            row, along = params[j], gradient[j]
-            for i in range(len(row)):
-                row[i] -= rate * along[i]
-        return
-    first_weight, second_weight = 1.0 - beta1**count, 1.0 - beta2**count
-    for j in range(len(params)):
-        row, along, mean, square = params[j], gradient[j], first[j], second[j]
-        for i in range(len(row)):
-            mean[i] = beta1 * mean[i] + (1.0 - beta1) * along[i]
-            square[i] = beta2 * square[i] + (1.0 - beta2) * along[i] * along[i]
-            row[i] -= rate * ((mean[i] / first_weight) / (np.sqrt(square[i] / second_weight) + epsilon))
+def begin_anew(state: Array, new_state: Array, influence: Array) -> None:
+    """Begin a sequence: the state of a new model, and an influence of zeros."""
+    for part in range(len(state)):
+        for i in range(state.shape[1]):
+            state[part, i] = new_state[part, i]
+    for s in range(len(influence)):
+        for j in range(influence.shape[1]):
+            for i in range(influence.shape[2]):
+                influence[s, j, i] = 0.0
 
 
 @jit
 def events(
     kind: int,
     optimizer: int,
-    constants: Array,
+    rates: Array,
+    limits: Array,
     gate_of: IntArray,
     input_of: IntArray,
     new_state: Array,
@@ -199,25 +208,21 @@ def events(
     scored: BoolArray,
     prediction: Array,
     loss: Array,
+    room: Room,
     start: int,
     stop: int,
 ) -> int:
     """Take events from `start` up to `stop`, until one whose model has a full block; return which that is, or `stop`.
 
-    The blocks of a model lie one behind the other, (blocks k, ...); `current` is the one that fills, and `rows_done` how many rows of
-    the influence are those of its start: all of them but while `RtrlBlockSmooth` folds.
-
-    `constants` are the learning rate, beta1, beta2, epsilon, the usual norm of a gradient, the greatest of an influence and
-    the greatest error of a loss's value. Slabs are (capacity, ...), as `OnlineLearner.init_row` names them.
+    The blocks of a model lie one behind the other, (blocks k, ...); `current` is the one that fills, and `rows_done` how many
+    rows of the influence are those of its start: all of them but while `RtrlBlockSmooth` folds. `rates` and `limits` are
+    those of `models.kernels.descent`. Slabs are (capacity, ...), as `OnlineLearner.init_row` names them.
     """
-    rate, beta1, beta2, epsilon, usual, influence_max, error_max = constants
+    usual, influence_max, error_max = limits
     _, parts, n = state.shape
-    n_params, gates = params.shape[1], sensitivity.shape[3]
-    m, n_outputs = inputs.shape[1], readout.shape[1]
-    work, through = np.empty((5, n)), np.empty((gates, n))
-    gradient, by_unit = np.empty(params.shape[1:]), np.empty(n)
-    of_readout = np.empty((n_outputs, n + 1))
-    credit, earlier, error = np.empty(parts * n), np.empty(parts * n), np.empty(n_outputs)
+    n_params, m, n_outputs = params.shape[1], inputs.shape[1], readout.shape[1]
+    work, through, whole_gradient, by_unit, of_readout, credit, earlier, error = room
+    gradient = whole_gradient[0]
     for e in range(start, stop):
         slot = slots[e]
         if filled[slot] == block:
@@ -225,8 +230,10 @@ def events(
         newer = current[slot] * block
         at = newer + filled[slot]
         here, z, weights = state[slot], presynaptic[slot, at], params[slot]
-        z[:n] = here[parts - 1]  # the part that is read out is the last one
-        z[n : n + m] = inputs[e]
+        for i in range(n):
+            z[i] = here[parts - 1, i]  # the part that is read out is the last one
+        for j in range(m):
+            z[n + j] = inputs[e, j]
         z[n + m] = 1.0
         if kind == VANILLA:
             vanilla_step(weights, here, z, transition[slot, at], sensitivity[slot, at], work)
@@ -240,8 +247,7 @@ def events(
             for i in range(n):
                 sound = sound and np.isfinite(here[part, i])
         if not sound:
-            here[:] = new_state
-            influence[slot] = 0.0
+            begin_anew(here, new_state, influence[slot])
             filled[slot], rows_done[slot] = 0, n_params
         read, above = here[parts - 1], readout[slot]
         for o in range(n_outputs):
@@ -251,17 +257,14 @@ def events(
             prediction[e, o] = total
         if not scored[e]:
             continue
-        credit[:] = 0.0
-        value = 0.0
+        loss[e] = squared_loss(prediction[e], targets[e], error_max, error)
+        for s in range(len(credit)):
+            credit[s] = 0.0
         for o in range(n_outputs):
-            error[o] = prediction[e, o] - targets[e, o]
-            bounded = min(max(error[o], -error_max), error_max)
-            value += 0.5 * bounded * bounded
             for i in range(n):
                 credit[(parts - 1) * n + i] += error[o] * above[o, i]
                 of_readout[o, i] = error[o] * read[i]
             of_readout[o, n] = error[o]
-        loss[e] = value
         carried_back(
             credit,
             earlier,
@@ -279,37 +282,12 @@ def events(
             through,
             gradient,
         )
-        norm = norm_of(gradient, by_unit)
+        norm = norm_of(whole_gradient, by_unit)
         if not norm <= usual and not norm_of(influence[slot], by_unit) <= influence_max:
-            here[:] = new_state
-            influence[slot] = 0.0
+            begin_anew(here, new_state, influence[slot])
             filled[slot], rows_done[slot] = 0, n_params
             continue
         if np.isfinite(norm):
-            cell_moments[2][slot] += 1
-            moved(
-                weights,
-                gradient,
-                cell_moments[0][slot],
-                cell_moments[1][slot],
-                cell_moments[2][slot],
-                optimizer,
-                rate,
-                beta1,
-                beta2,
-                epsilon,
-            )
-        readout_moments[2][slot] += 1
-        moved(
-            above,
-            of_readout,
-            readout_moments[0][slot].reshape(n_outputs, n + 1),
-            readout_moments[1][slot].reshape(n_outputs, n + 1),
-            readout_moments[2][slot],
-            optimizer,
-            rate,
-            beta1,
-            beta2,
-            epsilon,
-        )
+            moved(weights, gradient, slot, cell_moments, optimizer, rates)
+        moved(above, of_readout, slot, readout_moments, optimizer, rates)
     return stop

@@ -17,7 +17,8 @@ def squash(value: float) -> float:
 @inner
 def weighed(z: Array, params: Array, first: int, summed: Array) -> None:
     """Put sum over j of z[j] params[first + j] into `summed`, (n,)."""
-    summed[:] = 0.0
+    for i in range(len(summed)):
+        summed[i] = 0.0
     for j in range(len(z)):
         weight, row = z[j], params[first + j]
         for i in range(len(summed)):
@@ -79,7 +80,9 @@ def lstm_step(
     n, p = state.shape[1], len(z)
     for gate in range(4):
         weighed(z, params, gate * p, work[gate])
-    transition[:] = 0.0
+    for s in range(len(transition)):
+        for u in range(len(transition)):
+            transition[s, u] = 0.0
     for i in range(n):
         entry, forget, output = squash(work[0, i]), squash(work[1, i]), squash(work[2, i])
         candidate, before = np.tanh(work[3, i]), state[0, i]

@@ -11,16 +11,15 @@ from models.cells.gru import Gru
 from models.cells.lstm import Lstm
 from models.cells.vanilla import Vanilla
 from models.kernels import dense
+from models.kernels.arrays import plain
+from models.kernels.descent import LIMITS, Descending, descending
 from models.learner import OnlineLearner
-from models.losses.squared import ERROR_MAX, Squared
-from models.optimizers.adam import Adam
-from models.optimizers.sgd import Sgd
+from models.losses.squared import Squared
 from models.protocols import Array, BoolArray, IntArray, State
 from models.readouts.linear import Linear
 from models.rules.products import probe
 from models.rules.rtrl_block import RtrlBlock
 from models.rules.rtrl_block_smooth import RtrlBlockSmooth
-from models.updates import GRADIENT_USUAL, INFLUENCE_MAX, Descent
 
 BLOCK_RANKS: Final = {"transition": 2, "sensitivity": 3, "presynaptic": 1}
 """The fields of a step, and how many axes one has."""
@@ -38,49 +37,39 @@ def kind_of(learner: OnlineLearner) -> int | None:
 
 def dense_twin(learner: OnlineLearner) -> DenseTwin | None:
     """Return the twin of a learner: tanh, GRU or LSTM, a block engine, linear readout, squared loss, SGD or Adam."""
-    kind, rule, update = kind_of(learner), learner.rule, learner.update
-    if (
-        kind is None
-        or not isinstance(rule, RtrlBlock | RtrlBlockSmooth)
-        or learner.see_inputs
-        or learner.renews
-    ):
+    kind, rule, descent = kind_of(learner), learner.rule, descending(learner.update)
+    if kind is None or descent is None or not isinstance(rule, RtrlBlock | RtrlBlockSmooth):
         return None
-    if (
-        type(learner.readout) is not Linear
-        or type(learner.loss) is not Squared
-        or type(update) is not Descent
-    ):
+    if learner.see_inputs or learner.renews:
         return None
-    optimizer = update.optimizer
-    if type(optimizer) not in (Sgd, Adam):
+    if type(learner.readout) is not Linear or type(learner.loss) is not Squared:
         return None
-    return DenseTwin(learner, kind, rule)
+    return DenseTwin(learner, kind, rule, descent)
 
 
 @final
 class DenseTwin:
     """Takes events block by block: compiled between two folds, which are the rule's own matrix products."""
 
-    def __init__(self, learner: OnlineLearner, kind: int, rule: RtrlBlock | RtrlBlockSmooth) -> None:
+    def __init__(
+        self, learner: OnlineLearner, kind: int, rule: RtrlBlock | RtrlBlockSmooth, descent: Descending
+    ) -> None:
         """Take what the event loop needs to know."""
-        self._kind, self._rule = kind, rule
-        factors = probe(learner.cell)
-        if factors.presynaptic is None:
+        self._kind, self._rule, self._descent, self._limits = kind, rule, descent, np.array(LIMITS)
+        factors, cell = probe(learner.cell), learner.cell
+        if factors.presynaptic is None or factors.sensitivity is None:
             raise ValueError("a dense twin needs a cell that tells its gates")
         width = factors.presynaptic.shape[1]
-        places = np.arange(learner.cell.n_params_per_unit) if factors.wiring is None else factors.wiring
+        places = np.arange(cell.n_params_per_unit) if factors.wiring is None else factors.wiring
         self._gate_of, self._input_of = places // width, places % width
-        self._new_state = learner.cell.init_state()
-        optimizer = learner.update.optimizer if isinstance(learner.update, Descent) else None
-        rates = (0.0, 0.0, 0.0, 0.0)
-        self._optimizer = dense.SGD
-        if isinstance(optimizer, Sgd):
-            rates = (optimizer.learning_rate, 0.0, 0.0, 0.0)
-        elif isinstance(optimizer, Adam):
-            rates = (optimizer.learning_rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon)
-            self._optimizer = dense.ADAM
-        self._constants = np.array([*rates, GRADIENT_USUAL, INFLUENCE_MAX, ERROR_MAX])
+        self._new_state = cell.init_state()
+        self._room = dense.room_for(
+            cell.n_parts * cell.n_units,
+            cell.n_units,
+            cell.n_params_per_unit,
+            factors.sensitivity.shape[2],
+            learner.readout.n_outputs,
+        )
 
     def __call__(
         self,
@@ -96,8 +85,7 @@ class DenseTwin:
         memory = {
             name.removeprefix("memory."): slab for name, slab in slabs.items() if name.startswith("memory.")
         }
-        inputs, targets = np.ascontiguousarray(inputs), np.ascontiguousarray(targets)
-        take = self._events(slabs, memory, slots, inputs, targets, scored, prediction, loss)
+        take = self._events(slabs, memory, plain(slots, inputs, targets, scored), prediction, loss)
         at, count = 0, len(slots)
         while at < count:
             slot = int(slots[at])
@@ -115,10 +103,7 @@ class DenseTwin:
         self,
         slabs: State,
         memory: State,
-        slots: IntArray,
-        inputs: Array,
-        targets: Array,
-        scored: BoolArray,
+        events: tuple[IntArray, Array, Array, BoolArray],
         prediction: Array,
         loss: Array,
     ) -> Callable[[int, int], int]:
@@ -128,12 +113,16 @@ class DenseTwin:
             memory[name].reshape(capacity, -1, *memory[name].shape[-rank:])
             for name, rank in BLOCK_RANKS.items()
         )
-        current = memory.get("current", np.zeros(capacity, dtype=np.int64))
-        rows_done = memory.get("rows_done", np.full(capacity, n_params))
+        smooth = "current" in memory
+        current = memory["current"] if smooth else np.zeros(capacity, dtype=np.int64)
+        rows_done = memory["rows_done"] if smooth else np.full(capacity, n_params)
+        cell_moments = self._descent.moments(slabs, "cell", slabs["params"])
+        readout_moments = self._descent.moments(slabs, "readout", slabs["readout.0"])
         return lambda start, stop: dense.events(
             self._kind,
-            self._optimizer,
-            self._constants,
+            self._descent.kind,
+            self._descent.rates,
+            self._limits,
             self._gate_of,
             self._input_of,
             self._new_state,
@@ -148,24 +137,12 @@ class DenseTwin:
             current,
             rows_done,
             self._rule.block,
-            self._moments(slabs, "cell", slabs["params"]),
-            self._moments(slabs, "readout", slabs["readout.0"].reshape(capacity, -1)),
-            slots,
-            inputs,
-            targets,
-            scored,
+            cell_moments,
+            readout_moments,
+            *events,
             prediction,
             loss,
+            self._room,
             start,
             stop,
         )
-
-    def _moments(self, slabs: State, name: str, like: Array) -> tuple[Array, Array, IntArray]:
-        """Return Adam's moments and count of the cell's or the readout's parameters; for SGD what nobody reads."""
-        if self._optimizer == dense.ADAM:
-            return (
-                slabs[f"update.{name}.first_moment"],
-                slabs[f"update.{name}.second_moment"],
-                slabs[f"update.{name}.update_count"],
-            )
-        return like, like, np.zeros(len(like), dtype=np.int64)

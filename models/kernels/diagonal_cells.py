@@ -13,7 +13,7 @@ import numpy as np
 
 from models.cells.complex_units import DECAY_MIN, LOG_MAX
 from models.kernels.elementary import exp, fallen, tanh, turn
-from models.kernels.leaf import leaf
+from models.kernels.jit import inner
 from models.protocols import Array
 
 ELSTM: Final = 0
@@ -25,7 +25,7 @@ WORK_ROWS: Final = 16
 FINITE_MAX: Final = float(np.finfo(np.float64).max)
 
 
-@leaf
+@inner
 def weighed(x: Array, params: Array, first: int, summed: Array) -> None:
     """Put sum over j of x[j] params[first + j] into `summed`, (n,)."""
     for i in range(len(summed)):
@@ -36,7 +36,7 @@ def weighed(x: Array, params: Array, first: int, summed: Array) -> None:
             summed[i] += weight * row[i]
 
 
-@leaf
+@inner
 def elstm_step(params: Array, x: Array, state: Array, trace: Array, work: Array) -> None:
     """Advance an eLSTM, state (1, n) and trace (1, q, n) in place, by inputs (m,); see `models.cells.elstm`."""
     n, m = state.shape[1], len(x)
@@ -74,7 +74,7 @@ def elstm_step(params: Array, x: Array, state: Array, trace: Array, work: Array)
             row[i] = slope[i] + transition[i] * row[i]
 
 
-@leaf
+@inner
 def turned(one: Array, other: Array, real: Array, across: Array, gain: Array, seen: float) -> None:
     """Turn two parts by lambda, and add gain times what is seen to one of them, all (n,).
 
@@ -86,7 +86,7 @@ def turned(one: Array, other: Array, real: Array, across: Array, gain: Array, se
         other[i] = across[i] * before + real[i] * other[i]
 
 
-@leaf
+@inner
 def modes(params: Array, work: Array) -> None:
     """Write real and imaginary part of lambda, 1 - |lambda|, and slopes of rate and phase: rows 0 to 4; |lambda|: row 15."""
     real, imaginary, gain, of_rate, of_phase = work[0], work[1], work[2], work[3], work[4]
@@ -109,7 +109,7 @@ def modes(params: Array, work: Array) -> None:
         of_phase[i] = of_phase[i] if log_phase[i] < LOG_MAX else 0.0
 
 
-@leaf
+@inner
 def gains(kind: int, params: Array, work: Array) -> None:
     """Write the gain and its slope, rows 2 and 5, after `modes`."""
     gain, of_rate, of_gain, radius = work[2], work[3], work[5], work[15]
@@ -126,7 +126,7 @@ def gains(kind: int, params: Array, work: Array) -> None:
             of_gain[i] = gain[i] if log_gain[i] < LOG_MAX else 0.0
 
 
-@leaf
+@inner
 def told(kind: int, state: Array, work: Array) -> None:
     """Write what rate, phase and an LRU's gain do at once to a state that was turned and is not yet driven: rows 8 to 13."""
     n = state.shape[1]
@@ -147,7 +147,7 @@ def told(kind: int, state: Array, work: Array) -> None:
         of_im[i] = of_phase[i] * re[i]
 
 
-@leaf
+@inner
 def complex_step(kind: int, params: Array, x: Array, state: Array, trace: Array, work: Array) -> None:
     """Advance an RTU or an LRU, state (2, n) and trace (2, q, n) in place; see `models.cells.rtu` and `.lru`."""
     n, m = state.shape[1], len(x)
@@ -177,7 +177,7 @@ def complex_step(kind: int, params: Array, x: Array, state: Array, trace: Array,
             row[i] += gain[i] * pushed[i]
 
 
-@leaf
+@inner
 def read_out(kind: int, state: Array, features: Array, slope: Array) -> None:
     """Write what a readout sees of a state, (k, n), and its slope to the same part, (k, n)."""
     parts, n = state.shape
@@ -194,7 +194,7 @@ def read_out(kind: int, state: Array, features: Array, slope: Array) -> None:
                 own[i] = 1.0 - seen[i] * seen[i]
 
 
-@leaf
+@inner
 def is_finite(values: Array) -> bool:
     """Say whether all of (k, n) is."""
     odd, n = 0, values.shape[1]
@@ -205,7 +205,7 @@ def is_finite(values: Array) -> bool:
     return odd == 0
 
 
-@leaf
+@inner
 def begin_anew(state: Array, trace: Array) -> None:
     """Begin a sequence: zeros, with which all of these cells begin."""
     for part in range(len(state)):
@@ -214,34 +214,7 @@ def begin_anew(state: Array, trace: Array) -> None:
             trace[part, j] = 0.0
 
 
-@leaf
-def norm_of(values: Array, by_unit: Array) -> float:
-    """Return the Frobenius norm of (.., .., n), summed unit by unit first."""
-    n = len(by_unit)
-    for i in range(n):
-        by_unit[i] = 0.0
-    for part in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            row = values[part, j]
-            for i in range(n):
-                by_unit[i] += row[i] * row[i]
-    return float(np.sqrt(folded(by_unit)))
-
-
-@leaf
-def folded(values: Array) -> float:
-    """Return the sum of (n,), by halves, so that several are added at a time; the values are used up."""
-    count = len(values)
-    while count > 1:
-        half = count // 2
-        kept = count - half
-        for i in range(half):
-            values[i] += values[kept + i]
-        count = kept
-    return float(values[0])
-
-
-@leaf
+@inner
 def through_units(credit: Array, trace: Array, gradient: Array, squares: Array) -> None:
     """Write eq. (2) of `RtrlTrace` for a credit (k, n) and a trace (k, q, n): the gradient, (q, n).
 

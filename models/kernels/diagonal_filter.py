@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from models.kernels.diagonal import predicted, squared_loss
+from models.kernels.descent import squared_loss
+from models.kernels.diagonal import predicted
 from models.kernels.diagonal_cells import (
     ELSTM,
     WORK_ROWS,
     begin_anew,
     complex_step,
     elstm_step,
-    folded,
-    norm_of,
     through_units,
 )
 from models.kernels.diagonal_updates import EKF, OBGD, bounded_steps, is_data, kalman, least_squares, scaled
-from models.kernels.jit import jit
-from models.kernels.leaf import leaf
+from models.kernels.jit import inner, jit
+from models.kernels.reductions import folded, norm_of
 from models.protocols import Array, BoolArray, IntArray
 
 
-@leaf
+class Room(NamedTuple):
+    """Room for what an event needs on its way: of n units, k parts, q parameters a unit, o outputs and N parameters in all."""
+
+    work: Array
+    by_unit: Array
+    features: Array
+    slope: Array
+    credit: Array
+    gradients: Array
+    jacobian: Array
+    error: Array
+    gain: Array
+    spare: Array
+    update: Array
+
+
+def room_for(units: int, parts: int, params: int, outputs: int) -> Room:
+    """Return room for the events of a cell of these sizes."""
+    count = units * params + outputs * (parts * units + 1)
+    return Room(
+        work=np.empty((WORK_ROWS, units)),
+        by_unit=np.empty(units),
+        features=np.empty((parts, units)),
+        slope=np.empty((parts, units)),
+        credit=np.empty((parts, units)),
+        gradients=np.empty((outputs, params, units)),
+        jacobian=np.empty((outputs, count)),
+        error=np.empty(outputs),
+        gain=np.empty(count),
+        spare=np.empty(count),
+        update=np.empty(count),
+    )
+
+
+@inner
 def derivatives(
     trace: Array,
     readout: Array,
@@ -36,7 +71,8 @@ def derivatives(
     parts, n_params, n = trace.shape
     n_outputs, size = readout.shape
     first = n * n_params
-    squares[:] = 0.0
+    for i in range(n):
+        squares[i] = 0.0
     for o in range(n_outputs):
         for part in range(parts):
             for i in range(n):
@@ -51,88 +87,6 @@ def derivatives(
             for i in range(n):
                 jacobian[o, first + o * size + part * n + i] = features[part, i]
         jacobian[o, first + o * size + size - 1] = 1.0
-
-
-@leaf
-def filtered(
-    kind: int,
-    optimizer: int,
-    constants: Array,
-    limits: Array,
-    params: Array,
-    state: Array,
-    readout: Array,
-    trace: Array,
-    of_cell: Array,
-    of_readout: Array,
-    scales: tuple[Array, Array, IntArray],
-    slots: IntArray,
-    inputs: Array,
-    targets: Array,
-    scored: BoolArray,
-    prediction: Array,
-    loss: Array,
-    rooms: tuple[Array, ...],
-) -> None:
-    """Do what `filter_events` does, with arrays for its intermediate results."""
-    usual, influence_max, error_max = limits
-    n = state.shape[2]
-    n_params, n_outputs, size = params.shape[1], readout.shape[1], readout.shape[2]
-    n_all = n * n_params + n_outputs * size
-    work, by_unit, features, slope, credit, gradients, jacobian, error, vectors = rooms
-    gain, room, update = vectors[0], vectors[1], vectors[2]
-    for e in range(len(slots)):
-        slot = slots[e]
-        weights, above = params[slot], readout[slot]
-        here, traced = state[slot], trace[slot]
-        if kind == ELSTM:
-            elstm_step(weights, inputs[e], here, traced, work)
-        else:
-            complex_step(kind, weights, inputs[e], here, traced, work)
-        predicted(kind, here, traced, above, features, slope, by_unit, prediction[e])
-        if not scored[e]:
-            continue
-        loss[e] = squared_loss(prediction[e], targets[e], error_max, error)
-        for o in range(n_outputs):
-            error[o] = -error[o]  # a filter's is the target less the prediction
-        derivatives(traced, above, features, slope, credit, gradients, jacobian, by_unit)
-        if not np.sqrt(folded(by_unit)) <= usual and not norm_of(traced, by_unit) <= influence_max:
-            begin_anew(here, traced)
-            continue
-        if not is_data(jacobian, error):
-            continue
-        if optimizer == OBGD:
-            bounded_steps(jacobian, error, constants[0], constants[1], room, update)
-        elif optimizer == EKF:
-            median, variance, count = scales
-            scaled(error, slot, median, variance, count, constants[2], constants[3])
-            level = variance[slot] if constants[4] != 0.0 else 1.0
-            kalman(
-                jacobian,
-                error,
-                level,
-                constants[0],
-                constants[1],
-                of_cell[slot],
-                of_readout[slot],
-                gain,
-                room,
-                update,
-            )
-        else:
-            for a in range(n_all):
-                update[a] = 0.0
-            for o in range(n_outputs):
-                least_squares(jacobian[o], error[o], constants[0], of_cell[slot], 0, gain, update)
-                least_squares(
-                    jacobian[o], error[o], constants[0], of_readout[slot], n * n_params, gain, update
-                )
-        for i in range(n):
-            for j in range(n_params):
-                weights[j, i] += update[i * n_params + j]
-        for o in range(n_outputs):
-            for a in range(size):
-                above[o, a] += update[n * n_params + o * size + a]
 
 
 @jit
@@ -154,6 +108,7 @@ def filter_events(
     scored: BoolArray,
     prediction: Array,
     loss: Array,
+    room: Room,
 ) -> None:
     """Take events in their order, each a step of a filter: `Filter` with `Obgd`, `Ekf` or `Rls`.
 
@@ -161,37 +116,60 @@ def filter_events(
     whether the noise is estimated; or the forgetting. `of_cell` and `of_readout` are covariances, (capacity, groups, size,
     size), `scales` the filter's median, variance and count; empty where the optimizer has none.
     """
-    _, parts, n = state.shape
+    usual, influence_max, error_max = limits
+    n = state.shape[2]
     n_params, n_outputs, size = params.shape[1], readout.shape[1], readout.shape[2]
     n_all = n * n_params + n_outputs * size
-    room = (
-        np.empty((WORK_ROWS, n)),
-        np.empty(n),
-        np.empty((parts, n)),
-        np.empty((parts, n)),
-        np.empty((parts, n)),
-        np.empty((n_outputs, n_params, n)),
-        np.empty((n_outputs, n_all)),
-        np.empty(n_outputs),
-        np.empty((3, n_all)),
-    )
-    filtered(
-        kind,
-        optimizer,
-        constants,
-        limits,
-        params,
-        state,
-        readout,
-        trace,
-        of_cell,
-        of_readout,
-        scales,
-        slots,
-        inputs,
-        targets,
-        scored,
-        prediction,
-        loss,
-        room,
-    )
+    work, by_unit, features, slope, credit, gradients, jacobian, error, gain, spare, update = room
+    for e in range(len(slots)):
+        slot = slots[e]
+        weights, above = params[slot], readout[slot]
+        here, traced = state[slot], trace[slot]
+        if kind == ELSTM:
+            elstm_step(weights, inputs[e], here, traced, work)
+        else:
+            complex_step(kind, weights, inputs[e], here, traced, work)
+        predicted(kind, here, traced, above, features, slope, by_unit, prediction[e])
+        if not scored[e]:
+            continue
+        loss[e] = squared_loss(prediction[e], targets[e], error_max, error)
+        for o in range(n_outputs):
+            error[o] = -error[o]  # a filter's is the target less the prediction
+        derivatives(traced, above, features, slope, credit, gradients, jacobian, by_unit)
+        if not np.sqrt(folded(by_unit)) <= usual and not norm_of(traced, by_unit) <= influence_max:
+            begin_anew(here, traced)
+            continue
+        if not is_data(jacobian, error):
+            continue
+        if optimizer == OBGD:
+            bounded_steps(jacobian, error, constants[0], constants[1], spare, update)
+        elif optimizer == EKF:
+            median, variance, count = scales
+            scaled(error, slot, median, variance, count, constants[2], constants[3])
+            level = variance[slot] if constants[4] != 0.0 else 1.0
+            kalman(
+                jacobian,
+                error,
+                level,
+                constants[0],
+                constants[1],
+                of_cell[slot],
+                of_readout[slot],
+                gain,
+                spare,
+                update,
+            )
+        else:
+            for a in range(n_all):
+                update[a] = 0.0
+            for o in range(n_outputs):
+                least_squares(jacobian[o], error[o], constants[0], of_cell[slot], 0, gain, update)
+                least_squares(
+                    jacobian[o], error[o], constants[0], of_readout[slot], n * n_params, gain, update
+                )
+        for i in range(n):
+            for j in range(n_params):
+                weights[j, i] += update[i * n_params + j]
+        for o in range(n_outputs):
+            for a in range(size):
+                above[o, a] += update[n * n_params + o * size + a]

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar, final
+from typing import Final, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.cells.elstm import Elstm
 from models.cells.lru import Lru
 from models.cells.rtu import Rtu
-from models.kernels import dense, diagonal, diagonal_cells, diagonal_filter, diagonal_updates
+from models.kernels import diagonal, diagonal_cells, diagonal_filter, diagonal_updates
+from models.kernels.arrays import plain
+from models.kernels.descent import LIMITS, Descending, descending
 from models.learner import OnlineLearner
-from models.losses.squared import ERROR_MAX, Squared
-from models.optimizers.adam import Adam
+from models.losses.squared import Squared
 from models.optimizers.ekf import Ekf
 from models.optimizers.obgd import Obgd
 from models.optimizers.recursive_least_squares import Rls
-from models.optimizers.sgd import Sgd
 from models.protocols import Array, BoolArray, IntArray, JacobianOptimizer, State
 from models.readouts.linear import Linear
 from models.rules.rtrl_trace import RtrlTrace
-from models.updates import GRADIENT_USUAL, INFLUENCE_MAX, Descent, Filter
+from models.updates import Filter
 
 CELL_KINDS: Final[dict[type, int]] = {
     Elstm: diagonal_cells.ELSTM,
     Rtu: diagonal_cells.RTU,
     Lru: diagonal_cells.LRU,
 }
-Kind = TypeVar("Kind", bound=np.generic)
-LIMITS: Final = (GRADIENT_USUAL, INFLUENCE_MAX, ERROR_MAX)
+Sizes = tuple[int, int, int, int]
+"""Units, parts, parameters a unit, outputs."""
 
 
 def diagonal_twin(learner: OnlineLearner) -> DescentTwin | FilterTwin | None:
@@ -39,11 +38,12 @@ def diagonal_twin(learner: OnlineLearner) -> DescentTwin | FilterTwin | None:
         return None
     if type(learner.readout) is not Linear or type(learner.loss) is not Squared:
         return None
-    if type(update) is Descent and type(update.optimizer) in (Sgd, Adam):
-        return DescentTwin(kind, update)
-    if type(update) is Filter:
-        constants = filter_constants(update.optimizer)
-        return None if constants is None else FilterTwin(kind, *constants)
+    cell = learner.cell
+    sizes = cell.n_units, cell.n_parts, cell.n_params_per_unit, learner.readout.n_outputs
+    if descent := descending(update):
+        return DescentTwin(kind, descent, sizes)
+    if type(update) is Filter and (constants := filter_constants(update.optimizer)):
+        return FilterTwin(kind, *constants, sizes)
     return None
 
 
@@ -51,17 +51,10 @@ def diagonal_twin(learner: OnlineLearner) -> DescentTwin | FilterTwin | None:
 class DescentTwin:
     """Down the gradient, by SGD or Adam."""
 
-    def __init__(self, kind: int, update: Descent) -> None:
+    def __init__(self, kind: int, descent: Descending, sizes: Sizes) -> None:
         """Take what the event loop needs to know."""
-        self._kind, self._limits, optimizer = kind, np.array(LIMITS), update.optimizer
-        self._optimizer, rates = dense.SGD, (0.0, 0.0, 0.0, 0.0)
-        if isinstance(optimizer, Adam):
-            self._optimizer = dense.ADAM
-            rates = (optimizer.learning_rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon)
-        elif isinstance(optimizer, Sgd):
-            rates = (optimizer.learning_rate, 0.0, 0.0, 0.0)
-        self._constants = np.array(rates)
-        self._unread = np.zeros(0, dtype=np.int64)
+        self._kind, self._descent, self._limits = kind, descent, np.array(LIMITS)
+        self._room = diagonal.room_for(*sizes)
 
     def __call__(
         self,
@@ -76,35 +69,20 @@ class DescentTwin:
         """Take events in their order."""
         diagonal.descent_events(
             self._kind,
-            self._optimizer,
-            self._constants,
+            self._descent.kind,
+            self._descent.rates,
             self._limits,
             slabs["params"],
             slabs["state"],
             slabs["readout.0"],
             slabs["memory.trace"],
-            self._moments(slabs, "cell", slabs["params"]),
-            self._moments(slabs, "readout", slabs["readout.0"]),
+            self._descent.moments(slabs, "cell", slabs["params"]),
+            self._descent.moments(slabs, "readout", slabs["readout.0"]),
             *plain(slots, inputs, targets, scored),
             prediction,
             loss,
+            self._room,
         )
-
-    def _moments(self, slabs: State, name: str, like: Array) -> tuple[Array, Array, IntArray]:
-        """Return Adam's moments and count of the cell's or the readout's parameters; for SGD what nobody reads."""
-        if self._optimizer == dense.ADAM:
-            return (
-                slabs[f"update.{name}.first_moment"].reshape(like.shape),
-                slabs[f"update.{name}.second_moment"].reshape(like.shape),
-                slabs[f"update.{name}.update_count"],
-            )
-        return like, like, self._uncounted(len(like))
-
-    def _uncounted(self, capacity: int) -> IntArray:
-        """Return counts that nobody reads, made once for a capacity."""
-        if len(self._unread) != capacity:
-            self._unread = np.zeros(capacity, dtype=np.int64)
-        return self._unread
 
 
 def filter_constants(optimizer: JacobianOptimizer) -> tuple[int, tuple[float, ...]] | None:
@@ -123,10 +101,11 @@ def filter_constants(optimizer: JacobianOptimizer) -> tuple[int, tuple[float, ..
 class FilterTwin:
     """By an overshooting-bounded step, an extended Kalman filter, joint or by unit, or recursive least squares."""
 
-    def __init__(self, kind: int, optimizer: int, constants: tuple[float, ...]) -> None:
+    def __init__(self, kind: int, optimizer: int, constants: tuple[float, ...], sizes: Sizes) -> None:
         """Take what the event loop needs to know."""
         self._kind, self._optimizer = kind, optimizer
         self._constants, self._limits = np.array(constants), np.array(LIMITS)
+        self._room = diagonal_filter.room_for(*sizes)
 
     def __call__(
         self,
@@ -161,19 +140,5 @@ class FilterTwin:
             *plain(slots, inputs, targets, scored),
             prediction,
             loss,
+            self._room,
         )
-
-
-def plain(
-    slots: IntArray, inputs: Array, targets: Array, scored: BoolArray
-) -> tuple[IntArray, Array, Array, BoolArray]:
-    """Return events in the one layout that is compiled, whatever they came in."""
-    return laid(slots, np.int64), laid(inputs, np.float64), laid(targets, np.float64), laid(scored, np.bool_)
-
-
-def laid(array: NDArray[Kind], kind: type[Kind]) -> NDArray[Kind]:
-    """Return an array row by row, of a kind, and writable; as it is where it is that, which is quickly seen."""
-    flags = array.flags
-    if array.dtype == kind and flags.c_contiguous and flags.writeable and flags.aligned:
-        return array
-    return np.require(array, kind, ["C", "W", "A"])

@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from models.kernels.diagonal_cells import folded
-from models.kernels.leaf import leaf
+from models.kernels.jit import inner
+from models.kernels.reductions import folded
 from models.optimizers.ekf import NORMAL_FROM_MEDIAN, WARM_UP
 from models.optimizers.innovations import LARGEST
 from models.optimizers.rls import TRACE_CEILING
@@ -23,7 +23,7 @@ EKF: Final = 1
 RLS: Final = 2
 
 
-@leaf
+@inner
 def is_data(jacobian: Array, error: Array) -> bool:
     """Say whether derivatives, (o, N), and errors, (o,), can be learned from, see `whitened`."""
     odd, size = 0, jacobian.shape[1]
@@ -35,7 +35,7 @@ def is_data(jacobian: Array, error: Array) -> bool:
     return odd == 0
 
 
-@leaf
+@inner
 def product(one: Array, other: Array, room: Array) -> float:
     """Return the inner product of two vectors, (N,)."""
     for a in range(len(one)):
@@ -43,7 +43,7 @@ def product(one: Array, other: Array, room: Array) -> float:
     return folded(room)
 
 
-@leaf
+@inner
 def gains(covariance: Array, slope: Array, first: int, gain: Array) -> None:
     """Write P h of the groups whose place in the vectors begins at `first`."""
     groups, size = covariance.shape[:2]
@@ -58,7 +58,7 @@ def gains(covariance: Array, slope: Array, first: int, gain: Array) -> None:
                 own[a] += weight * row[a]
 
 
-@leaf
+@inner
 def narrowed(covariance: Array, first: int, root: Array) -> None:
     """Take a vector's product with itself from P, eq. (3) of `Ekf`."""
     groups, size = covariance.shape[:2]
@@ -71,7 +71,7 @@ def narrowed(covariance: Array, first: int, root: Array) -> None:
                 row[a] -= weight * own[a]
 
 
-@leaf
+@inner
 def widened(covariance: Array, process_noise: float, trace_max: float) -> None:
     """Add the process noise where there is room, eq. (4) of `Ekf`."""
     groups, size = covariance.shape[:2]
@@ -84,7 +84,7 @@ def widened(covariance: Array, process_noise: float, trace_max: float) -> None:
                 covariance[g, a, a] += process_noise
 
 
-@leaf
+@inner
 def scaled(
     error: Array, slot: int, median: Array, variance: Array, count: IntArray, gate: float, memory: float
 ) -> None:
@@ -107,7 +107,7 @@ def scaled(
     variance[slot] = max(before + max(1.0 / labels, 1.0 / memory) * (mean_square - before), 1e-20)
 
 
-@leaf
+@inner
 def kalman(
     jacobian: Array,
     error: Array,
@@ -141,7 +141,7 @@ def kalman(
     widened(of_readout, process_noise, trace_max)
 
 
-@leaf
+@inner
 def least_squares(
     slope: Array,
     error: float,
@@ -184,7 +184,7 @@ def least_squares(
                 row[a] = (row[a] - weight * own[a]) * growth
 
 
-@leaf
+@inner
 def bounded_steps(
     jacobian: Array, error: Array, learning_rate: float, kappa: float, room: Array, update: Array
 ) -> None:

@@ -28,7 +28,7 @@ from typing import Final
 
 import numpy as np
 
-from models.kernels.leaf import leaf
+from models.kernels.jit import inner
 
 LOG2_E: Final = 1.4426950408889634
 LN2_HIGH: Final = 0.6931471805592082
@@ -53,14 +53,14 @@ ONE_BIT: Final = np.int64(1)
 TWO_BIT: Final = np.int64(2)
 
 
-@leaf
+@inner
 def power_of_two(rounded: float) -> float:
     """Return 2^k for what k + ROUNDER is, -1023 < k < 1024."""
     bits = np.float64(rounded).view(np.int64)
     return float(np.int64((bits + BIAS) << PLACE).view(np.float64))
 
 
-@leaf
+@inner
 def bend(r: float) -> float:
     """Return p - r of eq. (1)."""
     e = 2.091123498804083e-09
@@ -76,7 +76,7 @@ def bend(r: float) -> float:
     return r * r * (0.5 + r * e)
 
 
-@leaf
+@inner
 def exp(x: float) -> float:
     """Return e to the x, eq. (2): 2^k in two factors, since neither 2^1024 nor a subnormal one can be had from bits."""
     x = EXP_MAX if x > EXP_MAX else x  # noqa: FURB136  min and max would give a bound for what is no number
@@ -89,7 +89,7 @@ def exp(x: float) -> float:
     return ((1.0 + (r + bend(r))) * power_of_two(half)) * power_of_two(other)
 
 
-@leaf
+@inner
 def fallen(x: float) -> tuple[float, float]:
     """Return exp(-x) and 1 - exp(-x) for x from 0 to 700, eq. (2)."""
     rounded = ROUNDER - x * LOG2_E
@@ -100,7 +100,7 @@ def fallen(x: float) -> tuple[float, float]:
     return scale + grown, (1.0 - scale) - grown
 
 
-@leaf
+@inner
 def tanh(x: float) -> float:
     """Return the hyperbolic tangent of x, eq. (3)."""
     size = abs(x)
@@ -115,7 +115,7 @@ def tanh(x: float) -> float:
     return math.copysign(grown / (grown + 2.0), x)
 
 
-@leaf
+@inner
 def turn(angle: float) -> tuple[float, float]:
     """Return cosine and sine of an angle of at most ANGLE_MAX, eq. (4)."""
     rounded = angle * TWO_OVER_PI + ROUNDER

@@ -32,7 +32,7 @@ from models.kernels.forecaster_parts import (
     scale_update,
     season_update,
 )
-from models.kernels.leaf import leaf, root
+from models.kernels.jit import inner, jit
 from models.protocols import Array, BoolArray, IntArray
 
 LAST_VALUE: Final = 0
@@ -89,14 +89,14 @@ def work_for(size: Sizes, n_cycles: int) -> Work:
     )
 
 
-@leaf
+@inner
 def copied_whole(source: Array, target: Array) -> None:
     """Write an array over another."""
     for i in range(len(source)):
         target[i] = source[i]
 
 
-@leaf
+@inner
 def score(
     f: Array,
     i: IntArray,
@@ -143,7 +143,7 @@ def score(
     i[at.clock_count] = count + 1
 
 
-@leaf
+@inner
 def learn(
     f: Array,
     i: IntArray,
@@ -180,7 +180,7 @@ def learn(
     return finite
 
 
-@leaf
+@inner
 def advance(
     f: Array,
     i: IntArray,
@@ -231,7 +231,7 @@ def advance(
     return scale
 
 
-@leaf
+@inner
 def publish(
     f: Array,
     g: BoolArray,
@@ -281,7 +281,7 @@ def publish(
     return finite
 
 
-@leaf
+@inner
 def tell(
     f: Array,
     g: BoolArray,
@@ -309,7 +309,7 @@ def tell(
     row_flags[2 * n_horizons + 3] = labelled and not updated
 
 
-@root
+@jit
 def events(
     floats: Array,
     ints: IntArray,

@@ -7,14 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from models.kernels.forecaster_parts import Constants, Places, clipped
-from models.kernels.leaf import leaf
+from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
 
 class Sizes(NamedTuple):
     """The sizes of a forecaster: of its experts 0 where it has none such."""
 
-    slots: int
     horizons: int
     experts: int
     features: int
@@ -25,10 +24,9 @@ class Sizes(NamedTuple):
     inputs: int
     recurrent_inputs: int
     adam: int
-    first: int
 
 
-@leaf
+@inner
 def rls_learn(
     floats: Array,
     weights: int,
@@ -68,7 +66,7 @@ def rls_learn(
             row[j] = (row[j] - factor * gain[j]) * growth
 
 
-@leaf
+@inner
 def shift_in(lags: Array, newest: float) -> None:
     """Put the newest increment first, and the others one further."""
     for i in range(len(lags) - 1, 0, -1):
@@ -76,14 +74,14 @@ def shift_in(lags: Array, newest: float) -> None:
     lags[0] = newest
 
 
-@leaf
+@inner
 def copied(source: Array, target: Array, first: int) -> None:
     """Write an array into another from the place `first` on; an assignment to a slice takes much longer to compile."""
     for i in range(len(source)):
         target[first + i] = source[i]
 
 
-@leaf
+@inner
 def put_inputs(
     inputs: Array, first: int, lags: Array, deviation: float, features: Array, change: Array
 ) -> None:
@@ -96,7 +94,7 @@ def put_inputs(
     copied(change, inputs, at + 2 + len(features))
 
 
-@leaf
+@inner
 def weighed_inputs(weights: Array, inputs: Array) -> float:
     """Return w' phi."""
     total = 0.0
@@ -105,7 +103,7 @@ def weighed_inputs(weights: Array, inputs: Array) -> float:
     return total
 
 
-@leaf
+@inner
 def rtu_advance(floats: Array, ints: IntArray, at: Places, size: Sizes, c: Constants, seen: Array) -> None:
     """Advance an RTU and its trace by the inputs `seen`, (m,): twin of `Rtu.step` and `RtrlTrace.advance`; judge the trace."""
     n, m = size.units, len(seen)
@@ -160,7 +158,7 @@ def rtu_advance(floats: Array, ints: IntArray, at: Places, size: Sizes, c: Const
     floats[at.recurrent_spectral_radius] = radius_max if healthy else 0.0
 
 
-@leaf
+@inner
 def recurrent_forecast(
     floats: Array,
     ints: IntArray,
@@ -211,7 +209,7 @@ def recurrent_forecast(
                 row[i] = credit[i] * of_re[i] + credit[n + i] * of_im[i]
 
 
-@leaf
+@inner
 def recurrent_learn(
     floats: Array,
     ints: IntArray,
@@ -288,7 +286,7 @@ def recurrent_learn(
         )
 
 
-@leaf
+@inner
 def linear_forecast(
     floats: Array,
     at: Places,
@@ -307,13 +305,13 @@ def linear_forecast(
     for h in range(size.horizons):
         first = at.linear_pending + slots[h] * n
         inputs = floats[first : first + n]
-        put_inputs(inputs, size.first, lags, deviation, features, change[h])
+        put_inputs(inputs, 0, lags, deviation, features, change[h])
         forecast[h] = weighed_inputs(
             floats[at.linear_weights + h * n : at.linear_weights + (h + 1) * n], inputs
         )
 
 
-@leaf
+@inner
 def linear_learn(
     floats: Array,
     at: Places,
@@ -340,7 +338,7 @@ def linear_learn(
             )
 
 
-@leaf
+@inner
 def bounded_residual(floats: Array, place: int, seen: int, c: Constants, residual: float) -> float:
     """Winsorise an expert's residual and take it into its running variance, which lies at `place`."""
     variance = floats[place]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.kernels.leaf import leaf
+from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
 
@@ -128,13 +128,13 @@ class Constants(NamedTuple):
     epsilon: float
 
 
-@leaf
+@inner
 def clipped(value: float, bound: float) -> float:
     """Return the value within plus and minus the bound; NaN stays."""
     return min(max(value, -bound), bound) if value == value else value  # noqa: PLR0124
 
 
-@leaf
+@inner
 def scale_update(
     floats: Array, ints: IntArray, at: Places, c: Constants, level: float
 ) -> tuple[float, float, float]:
@@ -160,7 +160,7 @@ def scale_update(
     return scale, clipped(increment / scale, c.winsor), clipped((level - mean) / scale, c.winsor)
 
 
-@leaf
+@inner
 def features_update(
     floats: Array, ints: IntArray, at: Places, c: Constants, features: Array, scaled: Array
 ) -> None:
@@ -179,7 +179,7 @@ def features_update(
     ints[at.features_seen] += 1
 
 
-@leaf
+@inner
 def season_length(floats: Array, ints: IntArray, at: Places, c: Constants, season_max: int) -> int:
     """Twin of `Season.rows_per_season`."""
     interval = floats[at.season_interval]
@@ -193,7 +193,7 @@ def season_length(floats: Array, ints: IntArray, at: Places, c: Constants, seaso
     return int(season) if 2.0 <= season <= season_max else 0
 
 
-@leaf
+@inner
 def season_update(
     floats: Array,
     ints: IntArray,
@@ -236,7 +236,7 @@ def season_update(
     ints[at.season_rows] = rows + 1
 
 
-@leaf
+@inner
 def mixture_learn(
     floats: Array, ints: IntArray, at: Places, c: Constants, h: int, forecasts: Array, target: float
 ) -> None:
@@ -269,13 +269,13 @@ def mixture_learn(
             weights[e] = _hope(regret[e], variation[e], c.optimism) / total
 
 
-@leaf
+@inner
 def _hope(regret: float, variation: float, optimism: float) -> float:
     hopeful = max(regret + optimism * np.sqrt(variation), 0.0)
     return hopeful / variation if variation > 0.0 else 0.0
 
 
-@leaf
+@inner
 def mixture_combine(
     floats: Array, at: Places, c: Constants, h: int, forecasts: Array, weights: Array
 ) -> float:
@@ -291,7 +291,7 @@ def mixture_combine(
     return mixed
 
 
-@leaf
+@inner
 def interval_learn(
     floats: Array, ints: IntArray, at: Places, c: Constants, h: int, residual: float, outside: bool
 ) -> None:
@@ -308,7 +308,7 @@ def interval_learn(
     floats[at.interval_quantile + h] = min(max(quantile, 1e-3), 1e3)
 
 
-@leaf
+@inner
 def anomaly_update(floats: Array, at: Places, c: Constants, surprise: float) -> float:
     """Twin of `AnomalyScore.update` where there is a residual: return the score, then count it."""
     log = np.log10(max(surprise, 10.0**c.log_lowest))
@@ -328,7 +328,7 @@ def anomaly_update(floats: Array, at: Places, c: Constants, surprise: float) -> 
     return float(min(max(score, 0.0), 1.0))
 
 
-@leaf
+@inner
 def drift_update(floats: Array, ints: IntArray, at: Places, c: Constants, value: float) -> bool:
     """Twin of `PageHinkley.update` where there is a value: return whether a change is signalled."""
     seen = ints[at.drift_seen] + 1

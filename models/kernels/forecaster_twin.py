@@ -20,6 +20,7 @@ from models.experts.seasonal import SeasonalNaive
 from models.forecast_protocols import Expert
 from models.forecaster import Forecaster, StepResult
 from models.kernels import forecaster as kernel
+from models.kernels.arrays import laid
 from models.kernels.forecaster_experts import Sizes
 from models.kernels.forecaster_parts import Constants, Places
 from models.mixtures import polynomial
@@ -74,7 +75,6 @@ class ForecasterTwin:
         self._cycles = np.array(season.CYCLES, dtype=np.int64)
         self._kinds = np.array([KINDS[type(expert)] for expert in experts.values()], dtype=np.int64)
         self._sizes = Sizes(
-            slots=forecaster.clock.n_slots,
             horizons=forecaster.n_horizons,
             experts=forecaster.n_experts,
             features=forecaster.features.n_features,
@@ -85,8 +85,8 @@ class ForecasterTwin:
             inputs=linear.n_inputs if linear else 0,
             recurrent_inputs=recurrent.n_readout if recurrent else 0,
             adam=int(recurrent is not None and isinstance(recurrent.optimizer.part("last"), Adam)),
-            first=0,
         )
+        self._work = kernel.work_for(self._sizes, len(self._cycles))
         constants = _constants(forecaster, recurrent)
         self._settings = _as_record(_places(layout)), _as_record(self._sizes), _as_record(constants)
 
@@ -111,16 +111,16 @@ class ForecasterTwin:
             self._cycles,
             slots * n_targets,
             n_targets,
-            np.ascontiguousarray(times, dtype=np.float64),
-            np.ascontiguousarray(values, dtype=np.float64).reshape(-1),
-            np.ascontiguousarray(features, dtype=np.float64),
+            laid(times, np.float64),
+            laid(values, np.float64).reshape(-1),
+            laid(features, np.float64),
             told,
             told_flags,
             sound,
             np.empty((n_targets, floats.shape[1])),
             np.empty((n_targets, ints.shape[1]), np.int64),
             np.empty((n_targets, flags.shape[1]), np.bool_),
-            kernel.work_for(self._sizes, len(self._cycles)),
+            self._work,
         )
         by_target = told.reshape(n_rows, n_targets, -1)
         flags_by_target = told_flags.reshape(n_rows, n_targets, -1)

@@ -2,6 +2,10 @@
 
 So that a twin gives what the numpy path gives, to rounding, and the same bits whatever shares a call. The lock of the
 interpreter is let go inside.
+
+No function here makes an array: what it needs room for, its caller hands in. So references to arrays need not be counted. A view of a
+row would be counted when it is made and when it is left, each time with a locked instruction, which for rows of some tens
+of numbers costs as much as the arithmetic. numba knows this by `_nrt`, and refuses a function that makes an array all the same.
 """
 
 from __future__ import annotations
@@ -18,26 +22,31 @@ try:
 except ImportError:  # the extra `fast` is not installed
     compiler = None
 
-COMPILES: Final = compiler is not None
-"""Whether there are compiled twins at all."""
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+PACKAGE: Final = Path(__file__).parents[1]
+"""What a compiled function may take its constants and its parts from."""
 
-def cache_folder() -> Path | None:
+
+def digest(package: Path) -> str:
+    """Return a short name of the text of a package."""
+    text = hashlib.sha256()
+    for source in sorted(package.rglob("*.py")):
+        text.update(source.read_bytes())
+    return text.hexdigest()[:16]
+
+
+def cache_folder(package: Path = PACKAGE) -> Path | None:
     """Return where compiled functions are kept: in NUMBA_CACHE_DIR, else the user's cache; None if nothing can be there.
 
-    The folder is named by the text of all kernels. numba alone looks at the file of the function that is called, and would
-    go on with yesterday's after a change in a file that it calls.
+    The folder is named by the text of the package. numba alone looks at the file of the function that is called, and would
+    go on with yesterday's after a change of a constant, or in a file that it calls.
     """
     base = os.environ.get("NUMBA_CACHE_DIR")
     parent = (
         Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "onward"
     )
-    text = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        text.update(source.read_bytes())
-    folder = parent / f"kernels-{text.hexdigest()[:16]}"
+    folder = parent / f"kernels-{digest(package)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # the latter where there is no home
@@ -45,31 +54,24 @@ def cache_folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-FOLDER: Final = cache_folder() if COMPILES else None
+FOLDER: Final = None if compiler is None else cache_folder()
 """Where this process keeps what it compiles."""
 
 if FOLDER is not None:
     compiler.config.CACHE_DIR = str(FOLDER)
 
 
-SHORTER: Final = COMPILES and compiler.__version__.startswith("0.68.")
+SHORTER: Final = compiler is not None and compiler.__version__.startswith("0.68.")
 """Whether numba is one whose inside is known: else it compiles in its own way, to the same functions, but longer."""
 
 
-def options(inside: bool, held: bool) -> dict[str, Any]:
-    """Return the options of numba's.
-
-    Args:
-        inside: for other compiled functions alone, without the shell that Python would call it by.
-        held: references to arrays are not counted: the caller holds them, and the function makes none.
-    """
-    found: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
+def options(*, inside: bool) -> dict[str, Any]:
+    """Return numba's options; `inside` is for other compiled functions alone, without the shell that Python would call it by."""
+    found: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False, "_nrt": False}
     if inside:
         found |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     else:
         found["cache"] = FOLDER is not None
-    if held:
-        found["_nrt"] = False
     if SHORTER:
         from models.kernels.linking import LinkedCompiler, SealedCompiler  # noqa: PLC0415  it is built on numba
 
@@ -79,15 +81,16 @@ def options(inside: bool, held: bool) -> dict[str, Any]:
 
 def jit(function: Function) -> Function:
     """Return the function compiled at its first call and kept on disk; as it is where numba is not installed."""
-    if compiler is None:
-        return function
-    compiled: Function = compiler.njit(**options(inside=False, held=False))(function)
-    return compiled
+    return _compiled(function, inside=False)
 
 
 def inner(function: Function) -> Function:
     """Return the function compiled for other compiled functions alone."""
+    return _compiled(function, inside=True)
+
+
+def _compiled(function: Function, *, inside: bool) -> Function:
     if compiler is None:
         return function
-    compiled: Function = compiler.njit(**options(inside=True, held=False))(function)
+    compiled: Function = compiler.njit(**options(inside=inside))(function)
     return compiled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 from models.protocols import Cell, LearningRule
 from models.rules.bptt import Bptt
@@ -55,8 +55,6 @@ RULES: dict[str, Callable[..., LearningRule]] = {
 rule may be told (window, rank, order, seed) has a default."""
 
 
-Precision = Literal["float64", "float32"]
-
 BLOCK_FROM: Final = 2_000_000
 """Multiply-adds of the step engine from which the block engine is the faster one, in numpy: 32 to 40 units of the plain
 cell, 24 of the GRU, 16 of the LSTM. Below, the Python of the block's steps costs more than it saves."""
@@ -84,25 +82,3 @@ def exact_rule_for(cell: Cell, *, compiled: bool = False) -> LearningRule:
     if not tells_gates(cell) or (by_step.cost.time < BLOCK_FROM and not compiled):
         return by_step
     return RtrlBlock(cell)
-
-
-def precision_of(name: str, rule: LearningRule) -> Precision:
-    """Return the precision of a rule's influence by name.
-
-    Raises:
-        ValueError: no such precision, or a rule that has no influence matrix to keep in single precision.
-
-    Example:
-        >>> from models.cells import CELLS
-        >>> precision_of("float32", RtrlBlock(CELLS["gru"](n_inputs=1, n_units=4)))
-        'float32'
-    """
-    if name == "float64":
-        return "float64"
-    if name != "float32":
-        raise ValueError(f"precision: float64 or float32, not {name!r}")
-    if not isinstance(rule, RtrlBlock | RtrlBlockSmooth):
-        raise ValueError(  # noqa: TRY004 - it is the setting that is wrong, not a type
-            'precision: "float32" is for the influence of rtrl_block and rtrl_block_smooth; take "float64", or another rule'
-        )
-    return "float32"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Literal, final, get_args
 
 import numpy as np
 
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
 from models.rules.products import backward, probe
 from models.stability import frobenius_norm
+
+Precision = Literal["float64", "float32"]
 
 
 @final
@@ -27,14 +29,16 @@ class RtrlBlock:
     k steps where the step engine has one a step. It is done by the first `advance` after the block is full, so that
     the reply to an event never waits for it.
 
-    Memory: "influence", (S, q, n), as of the block's start, which may be kept in single precision (`LearnerBank`); of each step of the block "transition", (k, S, S),
-    "sensitivity", (k, parts, G, n), and "presynaptic", (k, p); "filled", how many there are.
+    Memory: "influence", (S, q, n), as of the block's start, in its own precision; of each step of the block
+    "transition", (k, S, S), "sensitivity", (k, parts, G, n), and "presynaptic", (k, p); "filled", how many there are.
     Cost: with G gates, a step's share of (1) to (3): O(k (S^2 + G n p) + S q n + S^3 + S^2 q n / k + S G n p), for
     k of the order of n that is n^3; memory O(S q n + k S^2).
 
     Args:
         cell: dense, with gates that each see some of one vector z.
         block: k. Half the units balances (2), which grows with k, and (3), which shrinks.
+        precision: of the influence, which is most of the memory, and of the products with it: "float32" is off by some
+            1e-7 of it. All else is in double precision.
 
     Source: Schmidhuber (1992), A fixed size storage O(n^3) time complexity learning algorithm; here with a
     parameter update at every step.
@@ -46,12 +50,15 @@ class RtrlBlock:
         (True, (4, 6, 4), (2, 4, 4))
     """
 
-    def __init__(self, cell: Cell, *, block: int | None = None) -> None:
+    def __init__(self, cell: Cell, *, block: int | None = None, precision: Precision = "float64") -> None:
         """Take the sizes of the cell.
 
         Raises:
-            ValueError: the cell is not dense, or does not tell its gates; or a block of no step.
+            ValueError: the cell is not dense, or does not tell its gates; a block of no step; or no such precision.
         """
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision: float64 or float32, not {precision!r}")
+        self.precision = precision
         if not tells_gates(cell):
             raise ValueError(
                 "rtrl_block needs a dense cell that tells its gates, such as vanilla, gru or lstm:"
@@ -81,7 +88,7 @@ class RtrlBlock:
         """Return the memory of a new model: an influence of zeros and an empty block."""
         k = self.block
         return {
-            "influence": np.zeros((self._size, self._params, self._units)),
+            "influence": np.zeros((self._size, self._params, self._units), dtype=self.precision),
             "transition": np.zeros((k, self._size, self._size)),
             "sensitivity": np.zeros((k, self._parts, self._gates, self._units)),
             "presynaptic": np.zeros((k, self._inputs)),

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
 from models.rules.products import backward
-from models.rules.rtrl_block import RtrlBlock
+from models.rules.rtrl_block import Precision, RtrlBlock
 from models.stability import frobenius_norm
 
 
@@ -34,6 +34,7 @@ class RtrlBlockSmooth:
     Args:
         cell: dense, with gates that each see some of one vector z.
         block: k; half the units.
+        precision: as for `RtrlBlock`.
 
     Example:
         >>> from models.cells import CELLS
@@ -42,9 +43,9 @@ class RtrlBlockSmooth:
         (True, (2, 2, 4, 4))
     """
 
-    def __init__(self, cell: Cell, *, block: int | None = None) -> None:
+    def __init__(self, cell: Cell, *, block: int | None = None, precision: Precision = "float64") -> None:
         """Take the sizes of the cell; a ValueError as for `RtrlBlock`."""
-        self._plain = plain = RtrlBlock(cell, block=block)
+        self._plain = plain = RtrlBlock(cell, block=block, precision=precision)
         self.block, self.exact, self.unbiased = plain.block, True, True
         self._memory = plain.init_memory()
         size, q, n = self._memory["influence"].shape

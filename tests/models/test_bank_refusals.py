@@ -156,6 +156,35 @@ def test_an_expert_that_fails_leaves_every_series_as_it_was(
     assert [row_bytes(result, i) for i in range(3)] == [row_bytes(expected, i) for i in range(3)]
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_forecast_that_is_not_finite_is_not_given_out(
+    wrong: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The series concerned, with all of its targets, is as it was; the others have taken their event."""
+    bank, slots = in_mid_stream(compiled=False)
+    spared, _ = in_mid_stream(compiled=False)
+    before = [state_bytes(bank, slot) for slot in slots]
+    expert = bank._forecaster.experts["linear"]
+    honest = expert.forecast
+
+    def broken(state: State, observation: Observation) -> Array:
+        forecast = honest(state, observation)
+        forecast[1] = wrong
+        return forecast
+
+    with monkeypatch.context() as patch:
+        patch.setattr(expert, "forecast", broken)
+        patch.setattr(bank._forecaster.scale, "bounds", lambda _: (-np.inf, np.inf))
+        patch.setattr(spared._forecaster.scale, "bounds", lambda _: (-np.inf, np.inf))
+        with pytest.raises(NonFiniteError, match="would not be finite"):
+            step(bank, slots, STREAM, AT)
+        step(spared, slots, STREAM, AT)
+    assert state_bytes(bank, slots[0]) == before[0]
+    assert [state_bytes(bank, slot) for slot in slots[1:]] == [
+        state_bytes(spared, slot) for slot in slots[1:]
+    ]
+
+
 def without(name: str) -> Callable[[Fields], Fields]:
     return lambda fields: {key: value for key, value in fields.items() if key != name}
 
@@ -180,7 +209,7 @@ ODD_SNAPSHOTS: dict[str, tuple[Callable[[Fields], Fields], str]] = {
 def test_restore_refuses_what_is_not_this_models_and_changes_nothing(
     spoil: Callable[[Fields], Fields], match: str
 ) -> None:
-    bank, slots = in_mid_stream(compiled=False)
+    bank, slots = in_mid_stream()
     fields = spoil(bank.snapshot(slots[1]))
     before = [state_bytes(bank, slot) for slot in slots]
     with pytest.raises(ValueError, match=match):
@@ -190,7 +219,7 @@ def test_restore_refuses_what_is_not_this_models_and_changes_nothing(
 
 @pytest.mark.parametrize("slot", [2, 3, 99, -1])
 def test_a_slot_that_is_not_in_use_is_refused_everywhere(slot: int) -> None:
-    bank, slots = in_mid_stream(compiled=False)
+    bank, slots = in_mid_stream()
     bank.release(slots[2])
     fields = bank.snapshot(slots[0])
     before = [state_bytes(bank, used) for used in slots[:2]]
@@ -207,7 +236,7 @@ def test_a_slot_that_is_not_in_use_is_refused_everywhere(slot: int) -> None:
 
 
 def test_arguments_are_not_changed() -> None:
-    bank, slots = in_mid_stream(compiled=False)
+    bank, slots = in_mid_stream()
     frozen = Stream(STREAM.times.copy(), STREAM.values.copy(), STREAM.features.copy())
     for array in (frozen.times, frozen.values, frozen.features):
         array.flags.writeable = False

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from models.cells import CELLS
-from models.kernels.diagonal import FAR
 from models.learner import OnlineLearner, features_of
 from models.learner_bank import LearnerBank
 from models.losses import LOSSES
@@ -159,23 +158,6 @@ def test_how_a_stream_is_cut_and_who_shares_it_changes_no_bit(update: str, cuts:
     assert single.prediction.tobytes() == expected[own].tobytes()
     for name, value in alone.snapshot(slot).items():
         assert value.tobytes() == whole.snapshot(1)[name].tobytes(), name
-
-
-@pytest.mark.parametrize("cell_name", CELL_NAMES)
-def test_a_bank_too_large_for_a_cores_cache_changes_no_bit(cell_name: str) -> None:
-    learner = make(cell_name, "adam", n_outputs=2)
-    small, large = LearnerBank(learner, capacity=MODELS), LearnerBank(learner, capacity=3000)
-    for bank in (small, large):
-        for seed in range(MODELS):
-            bank.admit(seed)
-    assert (
-        small.snapshot(0)["memory.trace"].size * MODELS < FAR < small.snapshot(0)["memory.trace"].size * 3000
-    )
-    models, inputs, targets, scored = stream(120, 2)
-    expected = small.consume(models, inputs, targets, scored).prediction
-    assert large.consume(models, inputs, targets, scored).prediction.tobytes() == expected.tobytes()
-    for name, value in small.snapshot(1).items():
-        assert value.tobytes() == large.snapshot(1)[name].tobytes(), name
 
 
 @pytest.mark.parametrize(

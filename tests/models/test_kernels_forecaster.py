@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from models.bank import Bank, NonFiniteError, StepResult
+from models.kernels import forecaster as kernel
 from models.protocols import Array
 from models.specification import PROFILES, Specification, from_profile
-from tests.models.streams import RESULT_NAMES, SMALL, make_stream, run, state_bytes, step
+from tests.models.streams import RESULT_NAMES, SMALL, make_stream, row_bytes, run, state_bytes, step
 
 pytest.importorskip("numba", reason="the compiled twins need the extra `fast`")
 
@@ -147,6 +148,22 @@ def test_an_influence_that_explodes_starts_anew_as_in_numpy() -> None:
 )
 def test_a_make_that_is_not_computed_exactly_has_no_twin(other: dict[str, str]) -> None:
     assert not Bank(replace(SMALL, **other)).compiled  # type: ignore[arg-type]
+
+
+def test_how_arrays_are_laid_out_compiles_nothing_anew_and_changes_no_bit() -> None:
+    stream = make_stream(SMALL, rows=6, series=3)
+    usual, odd = Bank(SMALL), Bank(SMALL)
+    slots = np.array([usual.admit() for _ in range(3)])
+    assert slots.tolist() == [odd.admit() for _ in range(3)]
+    compiled = None
+    for row in range(6):
+        expected = usual.step(slots, stream.times[row], stream.values[row], stream.features[row])
+        compiled = compiled or len(kernel.events.signatures)  # type: ignore[attr-defined]  # numba's
+        times, values = np.repeat(stream.times[row], 2)[::2], np.asfortranarray(stream.values[row])
+        values.flags.writeable = False
+        found = odd.step(slots, times, values, stream.features[row])
+        assert [row_bytes(found, i) for i in range(3)] == [row_bytes(expected, i) for i in range(3)]
+    assert len(kernel.events.signatures) == compiled  # type: ignore[attr-defined]  # numba's
 
 
 def test_a_profile_has_its_twin() -> None:

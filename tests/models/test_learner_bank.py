@@ -155,12 +155,20 @@ WITHOUT_NUMBA = """
 import sys
 sys.modules["numba"] = None  # as where it is not installed
 import numpy as np
-from models.kernels.jit import COMPILES
+from models.kernels import COMPILES
 from tests.models.test_learner_bank import LearnerBank, make
 bank = LearnerBank(make("vanilla", "rtrl_block"))
 slot = bank.admit()
 given = bank.consume(np.full(20, slot), np.ones((20, 2)), np.ones((20, 1)))
 assert not COMPILES and not bank.compiled and given.loss[-1] < given.loss[0]
+from models.bank import Bank
+from models.specification import Specification
+series = Bank(Specification(lags=4, season_max=24))
+series.warm()
+slot = np.array([series.admit()])
+for at in range(5):
+    result = series.step(slot, np.array([60.0 * at]), np.array([[float(at)]]), np.empty((1, 0)))
+assert not series.compiled and np.isfinite(result.prediction).all()
 """
 
 
