@@ -130,15 +130,31 @@ class LearnerBank:
         if self._kernel is not None:
             self._kernel(self._slabs, slots, inputs, targets, scored, given.prediction, given.loss)
             return given
-        for events in rounds(slots):
-            taken = slots[events]
-            state = {name: slab[taken] for name, slab in self._slabs.items()}
-            outcome = self.learner.step(state, inputs[events], targets[events], scored[events])
-            for name, slab in self._slabs.items():
-                slab[taken] = state[name]
-            given.prediction[events] = outcome.prediction
-            given.loss[events] = outcome.loss
+        in_rounds = rounds(slots)
+        if len(in_rounds) == len(slots):  # all of one model: its state is gathered once, as a view
+            own = slice(int(slots[0]), int(slots[0]) + 1) if len(slots) else slice(0)
+            self._take(own, in_rounds, (inputs, targets, scored), given)
+        else:
+            for events in in_rounds:
+                self._take(slots[events], [events], (inputs, targets, scored), given)
         return given
+
+    def _take(
+        self,
+        rows: IntArray | slice,
+        in_turn: list[IntArray],
+        data: tuple[Array, Array, BoolArray],
+        given: Consumed,
+    ) -> None:
+        """Take events of the models of some rows, an event of each in turn."""
+        inputs, targets, scored = data
+        state = {name: slab[rows] for name, slab in self._slabs.items()}
+        for events in in_turn:
+            outcome = self.learner.step(state, inputs[events], targets[events], scored[events])
+            given.prediction[events], given.loss[events] = outcome.prediction, outcome.loss
+        for name, slab in self._slabs.items():
+            if not np.may_share_memory(state[name], slab):  # else it was changed in place
+                slab[rows] = state[name]
 
     def snapshot(self, slot: int) -> Fields:
         """Return a copy of all that the model is, as named arrays."""

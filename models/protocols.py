@@ -26,6 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+SingleOrDouble = npt.NDArray[np.floating[Any]]
+"""What a setting may keep in single precision."""
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 Fields = dict[str, npt.NDArray[Any]]

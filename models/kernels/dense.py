@@ -7,7 +7,7 @@ a time; and none of the large sums is over it, which without fast mathematics wo
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from models.kernels.dense_cells import gru_step, lstm_step, vanilla_step
 from models.kernels.descent import moved, squared_loss
 from models.kernels.jit import inner, jit
 from models.kernels.reductions import norm_of
-from models.protocols import Array, BoolArray, IntArray
+from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
 
 VANILLA: Final = 0
 GRU: Final = 1
@@ -33,10 +33,14 @@ class Room(NamedTuple):
     credit: Array
     earlier: Array
     error: Array
+    at_start: SingleOrDouble
+    before: SingleOrDouble
 
 
-def room_for(states: int, units: int, params: int, gates: int, outputs: int) -> Room:
-    """Return room for the events of a cell of these sizes."""
+def room_for(
+    states: int, units: int, params: int, gates: int, outputs: int, precision: np.dtype[Any]
+) -> Room:
+    """Return room for the events of a cell of these sizes, whose influence is of this precision."""
     return Room(
         work=np.empty((5, units)),
         through=np.empty((gates, units)),
@@ -46,6 +50,8 @@ def room_for(states: int, units: int, params: int, gates: int, outputs: int) -> 
         credit=np.empty(states),
         earlier=np.empty(states),
         error=np.empty(outputs),
+        at_start=np.empty(states, dtype=precision),
+        before=np.empty((params, units), dtype=precision),
     )
 
 
@@ -53,7 +59,7 @@ def room_for(states: int, units: int, params: int, gates: int, outputs: int) -> 
 def back_a_step(
     credit: Array,
     earlier: Array,
-    transition: Array,
+    transition: SingleOrDouble,
     sensitivity: Array,
     z: Array,
     gate_of: IntArray,
@@ -86,37 +92,56 @@ def back_a_step(
 
 
 @inner
-def onto_influence(credit: Array, influence: Array, first: int, last: int, gradient: Array) -> None:
+def onto_influence(
+    credit: Array,
+    influence: SingleOrDouble,
+    first: int,
+    last: int,
+    at_start: SingleOrDouble,
+    before: SingleOrDouble,
+    gradient: Array,
+) -> None:
     """Add the credit times the influence to the gradient's rows from `first` up to `last`.
 
-    Four states at a time, so that a row of the gradient is read and written a fourth as often.
+    In the influence's own precision, for which `at_start` has room for the credit and `before` for the product. Four
+    states at a time, so that a row of the product is read and written a fourth as often.
     """
     size, n = len(credit), gradient.shape[1]
+    for s in range(size):
+        at_start[s] = credit[s]
+    for j in range(first, last):
+        for i in range(n):
+            before[j, i] = 0.0
     fours = size - size % 4
     for s in range(0, fours, 4):
-        one, two, three, four = credit[s], credit[s + 1], credit[s + 2], credit[s + 3]
+        one, two, three, four = at_start[s], at_start[s + 1], at_start[s + 2], at_start[s + 3]
         for j in range(first, last):
-            row = gradient[j]
+            row = before[j]
             of_one, of_two = influence[s, j], influence[s + 1, j]
             of_three, of_four = influence[s + 2, j], influence[s + 3, j]
             for i in range(n):
                 row[i] += (one * of_one[i] + two * of_two[i]) + (three * of_three[i] + four * of_four[i])
     for s in range(fours, size):
-        weight = credit[s]
+        weight = at_start[s]
         for j in range(first, last):
-            row, of_state = gradient[j], influence[s, j]
+            row, of_state = before[j], influence[s, j]
             for i in range(n):
                 row[i] += weight * of_state[i]
+    for j in range(first, last):
+        for i in range(n):
+            gradient[j, i] += before[j, i]
 
 
 @inner
 def carried_back(
     credit: Array,
     earlier: Array,
-    transition: Array,
+    transition: SingleOrDouble,
     sensitivity: Array,
     presynaptic: Array,
-    influence: Array,
+    influence: SingleOrDouble,
+    at_start: SingleOrDouble,
+    before: SingleOrDouble,
     newer: int,
     filled: int,
     older: int,
@@ -149,7 +174,7 @@ def carried_back(
             through,
             gradient,
         )
-    onto_influence(credit, influence, 0, rows_done, gradient)
+    onto_influence(credit, influence, 0, rows_done, at_start, before, gradient)
     if rows_done == n_params:
         return
     for step in range(older + block - 1, older - 1, -1):
@@ -165,11 +190,11 @@ def carried_back(
             through,
             gradient,
         )
-    onto_influence(credit, influence, rows_done, n_params, gradient)
+    onto_influence(credit, influence, rows_done, n_params, at_start, before, gradient)
 
 
 @inner
-def begin_anew(state: Array, new_state: Array, influence: Array) -> None:
+def begin_anew(state: Array, new_state: Array, influence: SingleOrDouble) -> None:
     """Begin a sequence: the state of a new model, and an influence of zeros."""
     for part in range(len(state)):
         for i in range(state.shape[1]):
@@ -192,8 +217,8 @@ def events(
     params: Array,
     state: Array,
     readout: Array,
-    influence: Array,
-    transition: Array,
+    influence: SingleOrDouble,
+    transition: SingleOrDouble,
     sensitivity: Array,
     presynaptic: Array,
     filled: IntArray,
@@ -221,7 +246,7 @@ def events(
     usual, influence_max, error_max = limits
     _, parts, n = state.shape
     n_params, m, n_outputs = params.shape[1], inputs.shape[1], readout.shape[1]
-    work, through, whole_gradient, by_unit, of_readout, credit, earlier, error = room
+    work, through, whole_gradient, by_unit, of_readout, credit, earlier, error, at_start, before = room
     gradient = whole_gradient[0]
     for e in range(start, stop):
         slot = slots[e]
@@ -272,6 +297,8 @@ def events(
             sensitivity[slot],
             presynaptic[slot],
             influence[slot],
+            at_start,
+            before,
             newer,
             filled[slot],
             block - newer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.kernels.jit import inner
-from models.protocols import Array
+from models.protocols import Array, SingleOrDouble
 
 
 @inner
@@ -27,7 +27,7 @@ def weighed(z: Array, params: Array, first: int, summed: Array) -> None:
 
 @inner
 def vanilla_step(
-    params: Array, state: Array, z: Array, transition: Array, sensitivity: Array, work: Array
+    params: Array, state: Array, z: Array, transition: SingleOrDouble, sensitivity: Array, work: Array
 ) -> None:
     """Advance a tanh cell; write its factors, see `models.cells.vanilla`."""
     n = state.shape[1]
@@ -43,7 +43,7 @@ def vanilla_step(
 
 @inner
 def gru_step(
-    params: Array, state: Array, z: Array, transition: Array, sensitivity: Array, work: Array
+    params: Array, state: Array, z: Array, transition: SingleOrDouble, sensitivity: Array, work: Array
 ) -> None:
     """Advance a GRU; write its factors, see `models.cells.gru`."""
     n, p = state.shape[1], len(z)
@@ -74,7 +74,7 @@ def gru_step(
 
 @inner
 def lstm_step(
-    params: Array, state: Array, z: Array, transition: Array, sensitivity: Array, work: Array
+    params: Array, state: Array, z: Array, transition: SingleOrDouble, sensitivity: Array, work: Array
 ) -> None:
     """Advance an LSTM; write its factors, see `models.cells.lstm`."""
     n, p = state.shape[1], len(z)

@@ -69,6 +69,7 @@ class DenseTwin:
             cell.n_params_per_unit,
             factors.sensitivity.shape[2],
             learner.readout.n_outputs,
+            np.dtype(rule.precision),
         )
 
     def __call__(

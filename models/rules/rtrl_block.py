@@ -7,7 +7,7 @@ from typing import Literal, final, get_args
 import numpy as np
 
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
-from models.rules.products import backward, probe
+from models.rules.products import probe
 from models.stability import frobenius_norm
 
 Precision = Literal["float64", "float32"]
@@ -29,16 +29,15 @@ class RtrlBlock:
     k steps where the step engine has one a step. It is done by the first `advance` after the block is full, so that
     the reply to an event never waits for it.
 
-    Memory: "influence", (S, q, n), as of the block's start, in its own precision; of each step of the block
-    "transition", (k, S, S), "sensitivity", (k, parts, G, n), and "presynaptic", (k, p); "filled", how many there are.
+    Memory: "influence", (S, q, n), as of the block's start; of each step of the block "transition", (k, S, S), "sensitivity", (k, parts, G, n), and "presynaptic", (k, p); "filled", how many there are.
     Cost: with G gates, a step's share of (1) to (3): O(k (S^2 + G n p) + S q n + S^3 + S^2 q n / k + S G n p), for
     k of the order of n that is n^3; memory O(S q n + k S^2).
 
     Args:
         cell: dense, with gates that each see some of one vector z.
         block: k. Half the units balances (2), which grows with k, and (3), which shrinks.
-        precision: of the influence, which is most of the memory, and of the products with it: "float32" is off by some
-            1e-7 of it. All else is in double precision.
+        precision: of the influence and the state Jacobians, which are most of the memory, and of the products with them:
+            "float32" is off by some 1e-7 of them. All else is in double precision.
 
     Source: Schmidhuber (1992), A fixed size storage O(n^3) time complexity learning algorithm; here with a
     parameter update at every step.
@@ -89,7 +88,7 @@ class RtrlBlock:
         k = self.block
         return {
             "influence": np.zeros((self._size, self._params, self._units), dtype=self.precision),
-            "transition": np.zeros((k, self._size, self._size)),
+            "transition": np.zeros((k, self._size, self._size), dtype=self.precision),
             "sensitivity": np.zeros((k, self._parts, self._gates, self._units)),
             "presynaptic": np.zeros((k, self._inputs)),
             "filled": np.zeros((), dtype=np.int64),
@@ -111,21 +110,29 @@ class RtrlBlock:
     def gradient(self, memory: State, credit: Array) -> Array:
         """Return eq. (2) for C credits at once: (B, C, k, n) -> (B, C, q, n)."""
         batch, count = credit.shape[:2]
-        longest = int(memory["filled"].max(initial=0))
-        gated = np.zeros((batch, count, self._gates, longest, self._units))
-        for step in range(longest - 1, -1, -1):
-            there = (step < memory["filled"])[:, None, None, None]
-            sensitivity = memory["sensitivity"][:, step]
-            through = credit[:, :, 0, None] * sensitivity[:, None, 0]
-            for part in range(1, self._parts):
-                through += credit[:, :, part, None] * sensitivity[:, None, part]
-            gated[:, :, :, step] = np.where(there, through, 0.0)
-            credit = np.where(there, backward(memory["transition"][:, step], credit), credit)
+        filled = memory["filled"]
+        longest = int(filled.max(initial=0))
+        # Of each step, from the last back, the credit after it; in the precision of the matrices that it goes through.
+        credits_ = np.empty((longest + 1, batch, count, self._size), dtype=self.precision)
+        credits_[-1] = credit.reshape(batch, count, -1)
+        there = np.arange(longest)[:, None] < filled
+        everywhere = there.all(axis=1).tolist()
+        for step in reversed(range(longest)):
+            np.matmul(credits_[step + 1], memory["transition"][:, step], out=credits_[step])
+            if not everywhere[step]:
+                np.copyto(credits_[step], credits_[step + 1], where=~there[step][:, None, None])
+        after = credits_[1:].reshape(longest, batch, count, self._parts, 1, self._units)
+        sensitivity = memory["sensitivity"][:, None, :longest].transpose(2, 0, 1, 3, 4, 5)
+        gated = after[:, :, :, 0] * sensitivity[:, :, :, 0]
+        for part in range(1, self._parts):
+            gated += after[:, :, :, part] * sensitivity[:, :, :, part]
+        if not all(everywhere):
+            gated = np.where(there[:, :, None, None, None], gated, 0.0)
         z = memory["presynaptic"][:, None, None, :longest].swapaxes(3, 4)
-        by_gate = np.matmul(z, gated).reshape(batch, count, self._gates * self._inputs, self._units)
+        by_gate = np.matmul(z, gated.transpose(1, 2, 3, 0, 4))
+        by_gate = by_gate.reshape(batch, count, self._gates * self._inputs, self._units)
         influence = memory["influence"].reshape(batch, self._size, -1)
-        at_start = credit.reshape(batch, count, self._size).astype(influence.dtype, copy=False)
-        before = np.matmul(at_start, influence)
+        before = np.matmul(credits_[0], influence)
         gradient: Array = self._wired(by_gate) + before.reshape(batch, count, self._params, self._units)
         return gradient
 
@@ -157,32 +164,31 @@ class RtrlBlock:
     def _fold(self, memory: State, rows: BoolArray) -> None:
         """Fold the blocks of some rows into their influence, in place."""
         for row in np.flatnonzero(rows):
-            memory["influence"][row] = self._folded(memory, int(row))
+            self._fold_row(memory, int(row))
             memory["filled"][row] = 0
 
-    def _folded(self, memory: State, row: int) -> Array:
-        """Return a row's influence after its block by eq. (3), (S, q, n)."""
+    def _fold_row(self, memory: State, row: int) -> None:
+        """Take a row's influence to the end of its block by eq. (3), in place."""
         taken, influence = int(memory["filled"][row]), memory["influence"][row]
         if taken == 0:
-            kept: Array = influence
-            return kept
-        onward = np.empty((taken, self._size, self._size))  # A_s
+            return
+        transition = memory["transition"][row]
+        # All products that are large are taken in the influence's own precision.
+        onward = np.empty((taken, self._size, self._size), dtype=influence.dtype)  # A_s
         onward[-1] = np.eye(self._size)
-        for step in range(taken - 2, -1, -1):
-            onward[step] = onward[step + 1] @ memory["transition"][row, step + 1]
-        # The two large products are taken in the influence's own precision.
-        whole = (onward[0] @ memory["transition"][row, 0]).astype(influence.dtype, copy=False)
-        folded: Array = (whole @ influence.reshape(self._size, -1)).reshape(influence.shape)
+        if taken > 1:
+            onward[-2] = transition[taken - 1]
+        for step in range(taken - 3, -1, -1):
+            np.matmul(onward[step + 1], transition[step + 1], out=onward[step])
+        carried = (onward[0] @ transition[0] @ influence.reshape(self._size, -1)).reshape(influence.shape)
         by_part = onward.reshape(taken, self._size, self._parts, 1, self._units)
-        sensitivity = memory["sensitivity"][row, :taken, None]
+        sensitivity = memory["sensitivity"][row, :taken, None].astype(influence.dtype, copy=False)
         through = by_part[:, :, 0] * sensitivity[:, :, 0]
         for part in range(1, self._parts):
             through += by_part[:, :, part] * sensitivity[:, :, part]
         z = memory["presynaptic"][row, :taken].T.astype(influence.dtype, copy=False)
-        through = through.transpose(1, 2, 0, 3).astype(influence.dtype, copy=False)
-        immediate = np.matmul(z, through)  # (S, G, p, n)
-        folded += self._wired(immediate.reshape(self._size, -1, self._units))
-        return folded
+        immediate = np.matmul(z, through.transpose(1, 2, 0, 3))  # (S, G, p, n)
+        np.add(carried, self._wired(immediate.reshape(self._size, -1, self._units)), out=influence)
 
     def _wired(self, by_gate: Array) -> Array:
         """Return the parameters' part of what was found for each gate and each entry of z, (..., G p, n)."""

@@ -46,7 +46,8 @@ class RtrlBlockSmooth:
     def __init__(self, cell: Cell, *, block: int | None = None, precision: Precision = "float64") -> None:
         """Take the sizes of the cell; a ValueError as for `RtrlBlock`."""
         self._plain = plain = RtrlBlock(cell, block=block, precision=precision)
-        self.block, self.exact, self.unbiased = plain.block, True, True
+        self.block, self.precision = plain.block, plain.precision
+        self.exact = self.unbiased = True
         self._memory = plain.init_memory()
         size, q, n = self._memory["influence"].shape
         _, parts, gates, _ = self._memory["sensitivity"].shape
@@ -66,15 +67,15 @@ class RtrlBlockSmooth:
     def init_memory(self) -> Fields:
         """Return the memory of a new model: an influence of zeros, empty blocks, and no fold under way."""
         two = {
-            name: np.zeros((2, *self._memory[name].shape))
+            name: np.zeros((2, *self._memory[name].shape), dtype=self._memory[name].dtype)
             for name in ("transition", "sensitivity", "presynaptic")
         }
         counts = {"current": 0, "filled": 0, "products_done": self.block, "rows_done": self._params}
         return {
             "influence": self._memory["influence"].copy(),
             **two,
-            "product": np.zeros((self._size, self._size)),
-            "through": np.zeros((self.block, self._size, self._gates, self._units)),
+            "product": np.zeros((self._size, self._size), dtype=self.precision),
+            "through": np.zeros((self.block, self._size, self._gates, self._units), dtype=self.precision),
             **{name: np.array(count, dtype=np.int64) for name, count in counts.items()},
         }
 
@@ -119,18 +120,19 @@ class RtrlBlockSmooth:
     def gradient(self, memory: State, credit: Array) -> Array:
         """Return eq. (1) and (2) for C credits at once: (B, C, k, n) -> (B, C, q, n)."""
         gradient = np.empty((*credit.shape[:2], self._params, self._units))
+        credit = credit.astype(self.precision, copy=False)  # of the matrices that it goes through
         for row in range(len(credit)):
             newer, done = int(memory["current"][row]), int(memory["rows_done"][row])
             influence = memory["influence"][row]
             own, later = self._through_block(memory, row, newer, int(memory["filled"][row]), credit[row])
             gradient[row] = own
-            flat = later.reshape(len(later), -1).astype(influence.dtype, copy=False)
+            flat = later.reshape(len(later), -1)
             gradient[row, :, :done] += (flat @ influence[:, :done].reshape(self._size, -1)).reshape(
                 len(flat), done, self._units
             )
             if done < self._params:
                 own, earlier = self._through_block(memory, row, newer ^ 1, self.block, later)
-                start = earlier.reshape(len(flat), -1).astype(influence.dtype, copy=False)
+                start = earlier.reshape(len(flat), -1)
                 rest = start @ influence[:, done:].reshape(self._size, -1)
                 gradient[row, :, done:] += own[:, done:] + rest.reshape(len(flat), -1, self._units)
         return gradient
@@ -192,12 +194,13 @@ class RtrlBlockSmooth:
         if end <= rows:
             return
         influence = memory["influence"][row]
-        whole = product.astype(influence.dtype, copy=False)
-        folded = (whole @ influence[:, rows:end].reshape(self._size, -1)).reshape(self._size, -1, self._units)
+        folded = (product @ influence[:, rows:end].reshape(self._size, -1)).reshape(
+            self._size, -1, self._units
+        )
         z = memory["presynaptic"][row, older]
         for gate in np.unique(self.gate_of[rows:end]):
             own = np.flatnonzero(self.gate_of[rows:end] == gate)
-            seen = z[:, self.input_of[rows + own]]
+            seen = z[:, self.input_of[rows + own]].astype(influence.dtype, copy=False)
             immediate = seen.T @ through[:, :, gate].reshape(self.block, -1)
             folded[:, own] += immediate.reshape(len(own), self._size, self._units).swapaxes(0, 1)
         influence[:, rows:end] = folded

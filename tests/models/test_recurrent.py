@@ -305,9 +305,10 @@ def test_an_influence_in_single_precision_gives_nearly_the_same_in_less_memory(r
         told[1]["prediction"] / unit, told[0]["prediction"] / unit, rtol=1e-9, atol=1e-5
     )
     fields = banks[1].snapshot(0)
-    influence = fields["expert.recurrent/memory.influence"]
-    assert influence.dtype == np.float32
-    assert banks[0].bytes_per_series() - banks[1].bytes_per_series() == influence.nbytes
+    halved = {name: value for name, value in fields.items() if value.dtype == np.float32}
+    assert "expert.recurrent/memory.influence" in halved
+    less = sum(value.nbytes for value in halved.values())
+    assert banks[0].bytes_per_series() - banks[1].bytes_per_series() == less
     other = Bank(single)
     other.restore(other.admit(), fields)
     assert state_bytes(other, 0) == state_bytes(banks[1], 0)
