@@ -1,5 +1,7 @@
 """Exact RTRL of dense cells, a parameter update at every event: step engine, block engine, and its compiled twin.
 
+In double precision, and with what is large of the influence in single precision, which PyTorch works in.
+
 Microseconds an event are medians of runs that take turns in one process. Beside them stand one product of an S x S by an
 S x (q n) matrix by the same BLAS, what the step engine has to do at least; of a credit by such a matrix, what every exact engine
 has to; backpropagation through 20 steps by the same compiler; and PyTorch's, where it is installed.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,7 @@ STEP_EVENTS = 32
 """Of the step engine in a turn: it takes long."""
 STEP_STATES_MAX = 128
 PRODUCT_GOALS = {32: 0.55, 64: 0.28, 128: 0.13}
-"""An event of the compiled vanilla cell over the product; reached elsewhere in single precision, here in double."""
+"""An event of the compiled vanilla cell over the product of the same precision."""
 VECTOR_GOALS = {64: 4.5, 128: 3.3}
 """The same over the product of a credit and the influence."""
 TORCH_GOALS = {32: 40.0, 64: 10.0, 128: 2.0}
@@ -44,6 +47,10 @@ TORCH_GOALS = {32: 40.0, 64: 10.0, 128: 2.0}
 TRUNCATED_GOALS = {32: 1.0}
 """Over compiled truncated backpropagation."""
 EXPONENT_GOAL = 3.1
+EXPONENT_FROM = 32
+"""Units from which the block engine is chosen for a vanilla cell: the power is fitted from there on."""
+PRECISIONS = {"": "compiled block", ", single": "compiled, single"}
+"""What is appended to a measure's name in a precision, and what is judged by it."""
 NUMPY_GOAL = 2.0
 """The block engine without numba over the same with it, from 64 units on."""
 FASTER_GOAL = 4.0
@@ -79,22 +86,25 @@ def measure_size(cell_name: str, n: int, turns: int) -> dict[str, Any]:
 
         return run
 
-    def product() -> float:
+    def product(one: np.ndarray, other: np.ndarray) -> float:
         start = time.perf_counter()
         np.matmul(one, other)
         return time.perf_counter() - start
 
-    def vector() -> float:
+    def vector(one: np.ndarray, other: np.ndarray) -> float:
         start = time.perf_counter()
         for row in one[:8]:
             np.matmul(row, other)
         return (time.perf_counter() - start) / 8
 
+    in_single = one.astype(np.float32), other.astype(np.float32)
     compiled = bank(cell_name, n, "rtrl_block", compiled=True)
-    by_name = {
+    by_name: dict[str, Callable[[], float]] = {
         "numpy block": consuming(bank(cell_name, n, "rtrl_block", compiled=False), EVENTS),
-        "product": product,
-        "vector": vector,
+        "product": partial(product, one, other),
+        "vector": partial(vector, one, other),
+        "product, single": partial(product, *in_single),
+        "vector, single": partial(vector, *in_single),
     }
     if cell_name == "vanilla":
         if COMPILES:
@@ -153,44 +163,58 @@ def _goals(runs: list[dict[str, Any]]) -> list[Goal]:
     goals: list[Goal] = []
     for run in runs:
         taken, n = run["microseconds"], run["n"]
-        exact = taken.get("compiled block")
-        if exact is None:
+        if "compiled block" not in taken:
             continue
-        if run["cell"] != "vanilla":
-            if n == SIZES[run["cell"]][-1]:
-                name = f"{run['cell']} {n}: times faster than the step engine"
-                goals.append(at_least(name, taken["numpy step"] / exact, FASTER_GOAL))
-            continue
-        for name, other, limits in (
-            ("one product", "product", PRODUCT_GOALS),
-            ("the product of a credit", "vector", VECTOR_GOALS),
-            ("compiled truncated backpropagation", "compiled truncated", TRUNCATED_GOALS),
-        ):
-            if n in limits:
-                goals.append(at_most(f"vanilla {n}: an event over {name}", exact / taken[other], limits[n]))
-        if n in TORCH_GOALS and "torch truncated" in taken:
-            name = f"vanilla {n}: times faster than torch's truncated backpropagation"
-            goals.append(at_least(name, taken["torch truncated"] / exact, TORCH_GOALS[n]))
-        if n >= 64:
-            name = f"vanilla {n}: numpy's block over the compiled"
-            goals.append(at_most(name, taken["numpy block"] / exact, NUMPY_GOAL))
-    exponent = _exponents(runs).get("compiled block")
-    if exponent is not None and runs[-1]["n"] >= 64:
-        goals.append(
-            at_most("vanilla: time of the block engine grows as n to the power", exponent, EXPONENT_GOAL)
-        )
+        if run["cell"] == "vanilla":
+            for suffix, judged in PRECISIONS.items():
+                goals += _vanilla_goals(taken, n, suffix, taken[judged])
+            if n >= 64:
+                ratio = taken["numpy block"] / taken["compiled block"]
+                goals.append(at_most(f"vanilla {n}: numpy's block over the compiled", ratio, NUMPY_GOAL))
+        elif n == SIZES[run["cell"]][-1]:
+            name = f"{run['cell']} {n}: times faster than the step engine"
+            goals.append(at_least(name, taken["numpy step"] / taken["compiled block"], FASTER_GOAL))
+    exponents = _exponents(runs)
+    for suffix, judged in PRECISIONS.items():
+        if judged in exponents:
+            name = (
+                f"vanilla{suffix}: time of the block engine from {EXPONENT_FROM} units on, as n to the power"
+            )
+            goals.append(at_most(name, exponents[judged]["fitted"], EXPONENT_GOAL))
     return goals
 
 
-def _exponents(runs: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the slope of log time against log n over the two largest sizes of the vanilla cell."""
-    last = [run for run in runs if run["cell"] == "vanilla"][-2:]
-    names = set(last[0]["microseconds"]) & set(last[1]["microseconds"])
-    ratio = np.log(last[1]["n"] / last[0]["n"])
-    return {
-        name: float(np.log(last[1]["microseconds"][name] / last[0]["microseconds"][name]) / ratio)
-        for name in sorted(names)
-    }
+def _vanilla_goals(taken: dict[str, float], n: int, suffix: str, exact: float) -> list[Goal]:
+    """Return the goals of a size of the vanilla cell, in a precision."""
+    name, goals = f"vanilla {n}{suffix}", []
+    for told, other, limits in (
+        ("one product", "product" + suffix, PRODUCT_GOALS),
+        ("the product of a credit", "vector" + suffix, VECTOR_GOALS),
+        ("compiled truncated backpropagation", "compiled truncated", TRUNCATED_GOALS),
+    ):
+        if n in limits:
+            goals.append(at_most(f"{name}: an event over {told}", exact / taken[other], limits[n]))
+    if n in TORCH_GOALS and "torch truncated" in taken:
+        told = f"{name}: times faster than torch's truncated backpropagation"
+        goals.append(at_least(told, taken["torch truncated"] / exact, TORCH_GOALS[n]))
+    return goals
+
+
+def _exponents(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the slopes of log time against log n of the vanilla cell: fitted from EXPONENT_FROM on, and of the last two sizes.
+
+    Past some 64 units the influence leaves the caches, so the last is that of the memory as well.
+    """
+    sizes = [run for run in runs if run["cell"] == "vanilla" and run["n"] >= EXPONENT_FROM]
+    if len(sizes) < 2:
+        return {}
+    logs = np.log([run["n"] for run in sizes])
+    found = {}
+    for name in sorted(set.intersection(*(set(run["microseconds"]) for run in sizes))):
+        times = np.log([run["microseconds"][name] for run in sizes])
+        last = (times[-1] - times[-2]) / (logs[-1] - logs[-2])
+        found[name] = {"fitted": float(np.polyfit(logs, times, 1)[0]), "last": float(last)}
+    return found
 
 
 def table(result: dict[str, Any]) -> str:
@@ -201,22 +225,29 @@ def table(result: dict[str, Any]) -> str:
         "compiled block",
         "compiled, single",
         "product",
+        "product, single",
         "vector",
+        "vector, single",
         "compiled truncated",
         "torch truncated",
     )
     lines = [
-        f"\nExact RTRL, an update at every event, {INPUTS} inputs, SGD, double precision: microseconds an event\n",
-        f"| cell | n | {' | '.join(names)} | compiled over product |",
-        "|---" * (len(names) + 3) + "|",
+        f"\nExact RTRL, an update at every event, {INPUTS} inputs, SGD: microseconds an event\n",
+        f"| cell | n | {' | '.join(names)} |",
+        "|---" * (len(names) + 2) + "|",
     ]
     for run in result["runs"]:
         taken = run["microseconds"]
         figures = " | ".join(f"{taken[name]:.1f}" if name in taken else "" for name in names)
-        ratio = f"{taken['compiled block'] / taken['product']:.2f}" if "compiled block" in taken else ""
-        lines.append(f"| {run['cell']} | {run['n']} | {figures} | {ratio} |")
-    told = ", ".join(f"{name} {value:.2f}" for name, value in result["exponents"].items())
-    lines.append(f"\nTime grows as n to the power of, over the two largest vanilla cells: {told}")
+        lines.append(f"| {run['cell']} | {run['n']} | {figures} |")
+    lines.append(
+        f"\nTime of the vanilla cell as n to the power, fitted from {EXPONENT_FROM} units on, and between the last two sizes:\n"
+    )
+    lines.append("| | fitted | last two |\n|---|---|---|")
+    lines += [
+        f"| {name} | {own['fitted']:.2f} | {own['last']:.2f} |" for name, own in result["exponents"].items()
+    ]
+    lines.append("")
     lines.append(f"Beside: {', '.join(f'{name} {value}' for name, value in result['peers'].items())}")
     return "\n".join(lines)
 

@@ -12,12 +12,16 @@ from importlib.metadata import version
 
 import numpy as np
 
+from benchmarks.tasks.recipe import Goal, at_most
+
 Run = Callable[[], float]
 """Takes some events; returns seconds an event."""
 
 WINDOW = 20
 """Steps that truncated backpropagation goes back."""
 EVENTS = 16
+PACE_MICROSECONDS = 819.0
+"""What deep-river's LSTM takes for an event on the machine that goals in microseconds and seconds are meant for."""
 
 
 def has_torch() -> bool:
@@ -37,6 +41,14 @@ def versions() -> dict[str, str]:
         name: version(name.replace("_", "-")) if importlib.util.find_spec(name) else "not installed"
         for name in names
     }
+
+
+def at_pace(name: str, value: float, limit: float, peer_microseconds: float | None) -> Goal:
+    """Return a goal in time, by the pace of the machine it is meant for where deep-river was measured beside, else as it is."""
+    if peer_microseconds is None:
+        return at_most(name, value, limit)
+    told = f"{name}, where deep-river's LSTM takes {PACE_MICROSECONDS:.0f} us and not {peer_microseconds:.0f}"
+    return at_most(told, value * PACE_MICROSECONDS / peer_microseconds, limit)
 
 
 def torch_truncated(n: int, n_inputs: int) -> Run:

@@ -24,7 +24,7 @@ from models.kernels.diagonal_cells import (
 )
 from models.kernels.jit import inner, jit
 from models.kernels.reductions import folded, norm_of
-from models.protocols import Array, BoolArray, IntArray
+from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
 
 
 class Room(NamedTuple):
@@ -58,7 +58,7 @@ def room_for(units: int, parts: int, params: int, outputs: int) -> Room:
 def predicted(
     kind: int,
     state: Array,
-    trace: Array,
+    trace: SingleOrDouble,
     readout: Array,
     features: Array,
     slope: Array,
@@ -89,7 +89,7 @@ def descent_events(
     params: Array,
     state: Array,
     readout: Array,
-    trace: Array,
+    trace: SingleOrDouble,
     cell_moments: tuple[Array, Array, IntArray],
     readout_moments: tuple[Array, Array, IntArray],
     slots: IntArray,

@@ -14,7 +14,7 @@ import numpy as np
 from models.cells.complex_units import DECAY_MIN, LOG_MAX
 from models.kernels.elementary import exp, fallen, tanh, turn
 from models.kernels.jit import inner
-from models.protocols import Array
+from models.protocols import Array, SingleOrDouble
 
 ELSTM: Final = 0
 RTU: Final = 1
@@ -37,7 +37,7 @@ def weighed(x: Array, params: Array, first: int, summed: Array) -> None:
 
 
 @inner
-def elstm_step(params: Array, x: Array, state: Array, trace: Array, work: Array) -> None:
+def elstm_step(params: Array, x: Array, state: Array, trace: SingleOrDouble, work: Array) -> None:
     """Advance an eLSTM, state (1, n) and trace (1, q, n) in place, by inputs (m,); see `models.cells.elstm`."""
     n, m = state.shape[1], len(x)
     before, hidden = work[0], state[0]
@@ -75,7 +75,9 @@ def elstm_step(params: Array, x: Array, state: Array, trace: Array, work: Array)
 
 
 @inner
-def turned(one: Array, other: Array, real: Array, across: Array, gain: Array, seen: float) -> None:
+def turned(
+    one: SingleOrDouble, other: SingleOrDouble, real: Array, across: Array, gain: Array, seen: float
+) -> None:
     """Turn two parts by lambda, and add gain times what is seen to one of them, all (n,).
 
     For (Re, Im) `across` is the imaginary part of lambda, for (Im, Re) its negative.
@@ -148,7 +150,9 @@ def told(kind: int, state: Array, work: Array) -> None:
 
 
 @inner
-def complex_step(kind: int, params: Array, x: Array, state: Array, trace: Array, work: Array) -> None:
+def complex_step(
+    kind: int, params: Array, x: Array, state: Array, trace: SingleOrDouble, work: Array
+) -> None:
     """Advance an RTU or an LRU, state (2, n) and trace (2, q, n) in place; see `models.cells.rtu` and `.lru`."""
     n, m = state.shape[1], len(x)
     real, imaginary, gain, drive, immediate, back = work[0], work[1], work[2], work[6:8], work[8:14], work[14]
@@ -206,7 +210,7 @@ def is_finite(values: Array) -> bool:
 
 
 @inner
-def begin_anew(state: Array, trace: Array) -> None:
+def begin_anew(state: Array, trace: SingleOrDouble) -> None:
     """Begin a sequence: zeros, with which all of these cells begin."""
     for part in range(len(state)):
         state[part] = 0.0
@@ -215,7 +219,7 @@ def begin_anew(state: Array, trace: Array) -> None:
 
 
 @inner
-def through_units(credit: Array, trace: Array, gradient: Array, squares: Array) -> None:
+def through_units(credit: Array, trace: SingleOrDouble, gradient: Array, squares: Array) -> None:
     """Write eq. (2) of `RtrlTrace` for a credit (k, n) and a trace (k, q, n): the gradient, (q, n).
 
     Its squares are added to `squares`, (n,), unit by unit.

@@ -19,7 +19,7 @@ from models.kernels.diagonal_cells import (
 from models.kernels.diagonal_updates import EKF, OBGD, bounded_steps, is_data, kalman, least_squares, scaled
 from models.kernels.jit import inner, jit
 from models.kernels.reductions import folded, norm_of
-from models.protocols import Array, BoolArray, IntArray
+from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
 
 
 class Room(NamedTuple):
@@ -58,7 +58,7 @@ def room_for(units: int, parts: int, params: int, outputs: int) -> Room:
 
 @inner
 def derivatives(
-    trace: Array,
+    trace: SingleOrDouble,
     readout: Array,
     features: Array,
     slope: Array,
@@ -98,7 +98,7 @@ def filter_events(
     params: Array,
     state: Array,
     readout: Array,
-    trace: Array,
+    trace: SingleOrDouble,
     of_cell: Array,
     of_readout: Array,
     scales: tuple[Array, Array, IntArray],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.kernels.jit import inner
-from models.protocols import Array
+from models.protocols import Array, SingleOrDouble
 
 
 @inner
@@ -22,7 +22,7 @@ def folded(values: Array) -> float:
 
 
 @inner
-def norm_of(values: Array, by_unit: Array) -> float:
+def norm_of(values: SingleOrDouble, by_unit: Array) -> float:
     """Return the Frobenius norm of (.., .., n), summed unit by unit first."""
     n = len(by_unit)
     for i in range(n):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, final, get_args
+from typing import final
 
 import numpy as np
 
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
+from models.rules.precision import Precision, known_precision
 from models.rules.products import probe
 from models.stability import frobenius_norm
-
-Precision = Literal["float64", "float32"]
 
 
 @final
@@ -55,9 +54,7 @@ class RtrlBlock:
         Raises:
             ValueError: the cell is not dense, or does not tell its gates; a block of no step; or no such precision.
         """
-        if precision not in get_args(Precision):
-            raise ValueError(f"precision: float64 or float32, not {precision!r}")
-        self.precision = precision
+        self.precision = known_precision(precision)
         if not tells_gates(cell):
             raise ValueError(
                 "rtrl_block needs a dense cell that tells its gates, such as vanilla, gru or lstm:"
@@ -116,7 +113,7 @@ class RtrlBlock:
         credits_ = np.empty((longest + 1, batch, count, self._size), dtype=self.precision)
         credits_[-1] = credit.reshape(batch, count, -1)
         there = np.arange(longest)[:, None] < filled
-        everywhere = there.all(axis=1).tolist()
+        everywhere = [bool(rows.all()) for rows in there]
         for step in reversed(range(longest)):
             np.matmul(credits_[step + 1], memory["transition"][:, step], out=credits_[step])
             if not everywhere[step]:

@@ -7,8 +7,9 @@ from typing import final
 import numpy as np
 
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
+from models.rules.precision import Precision
 from models.rules.products import backward
-from models.rules.rtrl_block import Precision, RtrlBlock
+from models.rules.rtrl_block import RtrlBlock
 from models.stability import frobenius_norm
 
 

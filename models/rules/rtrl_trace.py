@@ -7,6 +7,7 @@ from typing import final
 import numpy as np
 
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
+from models.rules.precision import Precision, known_precision
 from models.rules.products import clear_units, start_anew
 from models.stability import frobenius_norm
 
@@ -26,6 +27,11 @@ class RtrlTrace:
 
     Memory: "trace", (k, q, n). Cost: O(k^2 q n) time and O(k q n) memory, that of the step itself.
 
+    Args:
+        cell: diagonal.
+        precision: of the trace. Each step of "float32" is off by some 6e-8 of it, which add up over the memory of a unit,
+            as the root of its steps: keep "float64" where that is thousands, so for |lambda| over .999.
+
     Source: Zucchet et al. (2023); Elelimy et al. (2024); Williams & Zipser (1989) for the general form.
 
     Example:
@@ -41,12 +47,13 @@ class RtrlTrace:
         (1, 1, 4, 2)
     """
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, *, precision: Precision = "float64") -> None:
         """Take the sizes of the cell.
 
         Raises:
-            ValueError: the cell is not diagonal; says which rule is exact for it.
+            ValueError: the cell is not diagonal; says which rule is exact for it. Or no such precision.
         """
+        self.precision = known_precision(precision)
         refuse_layered(cell, "rtrl_trace")
         if cell.recurrence not in ("diagonal", "none"):
             raise ValueError(f"rtrl_trace needs a diagonal cell, not a {cell.recurrence} one: use rtrl_step")
@@ -57,7 +64,7 @@ class RtrlTrace:
 
     def init_memory(self) -> Fields:
         """Return the memory of a new model: a trace of zeros, (k, q, n)."""
-        return {"trace": np.zeros(self._shape)}
+        return {"trace": np.zeros(self._shape, dtype=self.precision)}
 
     def advance(self, memory: State, factors: StepFactors) -> None:
         """Take one step of the cell into the trace by eq. (1), in place."""

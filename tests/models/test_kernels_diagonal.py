@@ -49,11 +49,14 @@ def updating(name: str) -> Update:
     return Filter(JACOBIAN_OPTIMIZERS[name](**FILTERS[name]))
 
 
-def make(cell_name: str, update: str | Update, *, n_outputs: int = 1) -> OnlineLearner:
+def make(
+    cell_name: str, update: str | Update, *, n_outputs: int = 1, precision: str = "float64"
+) -> OnlineLearner:
     cell = CELLS[cell_name](n_inputs=INPUTS, n_units=6)
     readout = READOUTS["linear"](n_features=features_of(cell), n_outputs=n_outputs)
     moving = updating(update) if isinstance(update, str) else update
-    return OnlineLearner(cell, RULES["rtrl_trace"](cell), readout, LOSSES["squared"](), moving)
+    rule = RULES["rtrl_trace"](cell, precision=precision)
+    return OnlineLearner(cell, rule, readout, LOSSES["squared"](), moving)
 
 
 def stream(events: int, n_outputs: int = 1) -> tuple[IntArray, Array, Array, BoolArray]:
@@ -81,6 +84,23 @@ def assert_alike(one: LearnerBank, other: LearnerBank, tolerance: float = 1e-12)
         for name, value in other.snapshot(slot).items():
             scale = max(float(np.abs(value).max(initial=0.0)), 1.0)
             np.testing.assert_allclose(found[name], value, rtol=0, atol=tolerance * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("update", ["sgd", "ekf_node"])
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+def test_traces_in_single_precision_are_near_and_half_as_large(cell_name: str, update: str) -> None:
+    models, inputs, targets, scored = stream(500)
+    single, numpys = banks(make(cell_name, update, precision="float32"))
+    double, _ = banks(make(cell_name, update))
+    found, plain, exact = (
+        bank.consume(models, inputs, targets, scored).prediction for bank in (single, numpys, double)
+    )
+    np.testing.assert_allclose(found, plain, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5)
+    near, true = (bank.snapshot(0)["memory.trace"] for bank in (single, double))
+    assert near.dtype == np.float32
+    assert 0.0 < np.abs(near - true).max() < 1e-5 * np.abs(true).max()
+    assert single.bytes_per_model() == double.bytes_per_model() - near.nbytes
 
 
 @pytest.mark.parametrize("n_outputs", [1, 2])
