@@ -7,6 +7,7 @@ are gathered, the forecaster runs on the copies, and they are written back when 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -162,6 +163,28 @@ class Bank:
         self._forecaster.reset_memory(states)
         write(views, states)
         self._write_back(slots, copies)
+
+    @property
+    def layout(self) -> Layout:
+        """Where the fields of one model lie in its records."""
+        return self._layout
+
+    def records_of(self, slot: int) -> tuple[Record, ...]:
+        """Return all that the series is, as the records of its models, (K, size); the next call may change them."""
+        self._require(slot)
+        return tuple(record[slot] for record in self._records)
+
+    def restore_records(self, slot: int, records: Sequence[Record]) -> None:
+        """Make the series what the records say.
+
+        Raises:
+            ValueError: they are not of this layout; nothing was changed.
+        """
+        own = self.records_of(slot)
+        if [(one.shape, one.dtype) for one in records] != [(one.shape, one.dtype) for one in own]:
+            raise ValueError("the records are not of this model's layout")
+        for mine, theirs in zip(own, records, strict=True):
+            mine[...] = theirs
 
     def snapshot(self, slot: int) -> Fields:
         """Return a copy of all that the series is, as named arrays `part/field` of shape (K, ...)."""

@@ -81,14 +81,14 @@ class Layout:
     def views(self, records: tuple[Record, ...]) -> Parts:
         """Return each field as a view into the records, (..., *shape)."""
         return {
-            part: {name: self._view(records, place) for name, place in fields.items()}
+            part: {name: view(records[place.record], place) for name, place in fields.items()}
             for part, fields in self.places.items()
         }
 
-    @staticmethod
-    def _view(records: tuple[Record, ...], place: Place) -> Record:
-        record = records[place.record]
-        return record[..., place.start : place.start + place.size].reshape(*record.shape[:-1], *place.shape)
+
+def view(record: Record, place: Place) -> Record:
+    """Return the field at a place as a view into its record, (..., *shape)."""
+    return record[..., place.start : place.start + place.size].reshape((*record.shape[:-1], *place.shape))
 
 
 def write(views: Parts, parts: Parts) -> None:

@@ -309,13 +309,19 @@ Partition = Annotated[int | None, typer.Option(min=0, metavar="P", help="Only th
 
 
 @checkpoint.command()
-def inspect(partition: Partition = None, config: Config = None) -> None:
+def inspect(
+    partition: Partition = None,
+    series: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The arrays of this series, by name.")
+    ] = None,
+    config: Config = None,
+) -> None:
     """Show what is saved of each partition."""
     import asyncio
 
     from service.tools import checkpoint
 
-    asyncio.run(checkpoint.inspect(_settings(config), partition, out=_console()))
+    asyncio.run(checkpoint.inspect(_settings(config), partition, series, out=_console()))
 
 
 @checkpoint.command()

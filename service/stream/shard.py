@@ -18,10 +18,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from models import snapshot
 from models.bank import Bank, StepResult
@@ -45,7 +44,16 @@ INTERVALS_MIN: Final = 8
 INTERVALS_REMEMBERED: Final = 64
 """Over how many intervals the typical one is averaged: it follows a changed rate within about a hundred events."""
 
-_OWN_FIELDS: Final = ("shard/last_time", "shard/typical_interval", "shard/intervals")
+_OWN: Final = snapshot.Layout(
+    {
+        "shard": {
+            "last_time": np.zeros(()),
+            "typical_interval": np.zeros(()),
+            "intervals": np.zeros((), np.int64),
+        }
+    }
+)
+"""What a checkpoint holds of a series beside the bank's records; the offset stands beside the state."""
 
 
 @dataclass(slots=True)
@@ -76,13 +84,12 @@ class _Series:
         self.last_time = max(self.last_time, event.time)
         self.last_offset = event.offset
 
-    def fields(self) -> dict[str, npt.NDArray[Any]]:
-        """Return what a checkpoint holds of it; the offset stands beside."""
-        return {
-            "shard/last_time": np.array([self.last_time]),
-            "shard/typical_interval": np.array([self.typical_interval]),
-            "shard/intervals": np.array([self.intervals], dtype=np.int64),
-        }
+    def records(self) -> tuple[snapshot.Record, ...]:
+        """Return what a checkpoint holds of it, laid out as `_OWN`."""
+        records = _OWN.empty()
+        records[0][:] = self.last_time, self.typical_interval
+        records[1][:] = self.intervals
+        return records
 
 
 @dataclass(slots=True)
@@ -105,8 +112,10 @@ class Shard:
         """The offset after the last record that was applied."""
         self._policy: PolicySettings = settings.policy
         self._series_max = settings.limits.series_max
-        self._version = specification.version()
         self._bank = Bank(specification)
+        self._template = snapshot.Template(
+            specification.version(), (self._bank.layout, (len(specification.targets),)), (_OWN, ())
+        )
         self._decoder = Decoder(settings.fields, settings.limits)
         self._encoder = PredictionEncoder(topic, specification)
         self._series: dict[str, _Series] = {}
@@ -252,8 +261,8 @@ class Shard:
 
     def _checkpoint(self, name: str) -> SeriesCheckpoint:
         series = self._series[name]
-        fields = self._bank.snapshot(series.slot) | series.fields()
-        return SeriesCheckpoint(name, series.last_offset, snapshot.dump(fields, version=self._version))
+        state = self._template.dump((*self._bank.records_of(series.slot), *series.records()))
+        return SeriesCheckpoint(name, series.last_offset, state)
 
     def restore(self, checkpoint: PartitionCheckpoint) -> None:
         """Make an empty shard what the checkpoint says.
@@ -267,17 +276,12 @@ class Shard:
         if self._series or self.next_offset:
             raise ValueError("only an empty shard can be restored; make a new one")
         for name, saved in checkpoint.series.items():
-            fields = snapshot.load(saved.state, version=self._version)
-            if missing := [key for key in _OWN_FIELDS if key not in fields]:
-                raise snapshot.SnapshotError(f"series {name!r}: the snapshot has no {', '.join(missing)}")
-            last_time, typical_interval, intervals = (fields.pop(key).item() for key in _OWN_FIELDS)
+            records = self._template.load(saved.state)
+            of_bank, (times, counts, _) = records[: -len(_OWN.types)], records[-len(_OWN.types) :]
+            last_time, typical_interval = times.tolist()
             slot = self._bank.admit()
-            self._bank.restore(slot, fields)
+            self._bank.restore_records(slot, of_bank)
             self._series[name] = _Series(
-                slot=slot,
-                last_offset=saved.last_offset,
-                last_time=last_time,
-                typical_interval=typical_interval,
-                intervals=intervals,
+                slot, saved.last_offset, last_time, typical_interval, intervals=int(counts[0])
             )
         self.next_offset = checkpoint.next_offset

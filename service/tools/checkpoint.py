@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from rich.console import Console
 from rich.table import Table as Grid
 
-from models.snapshot import SnapshotError
+from models import snapshot
 from service.bootstrap import checkpoint_store
 from service.ports import CheckpointError, CheckpointStore, PartitionCheckpoint
 from service.settings import Settings
@@ -17,12 +17,17 @@ from service.tools.kafka import require_topic
 from service.tools.problem import CommandError
 
 
-async def inspect(settings: Settings, partition: int | None, *, out: Console) -> None:
-    """Show what is saved of each partition.
+async def inspect(
+    settings: Settings, partition: int | None, series: str | None = None, *, out: Console
+) -> None:
+    """Show what is saved of each partition; or of one series, all arrays by name.
 
     Raises:
-        CommandError: the store cannot be read, or a checkpoint is damaged.
+        CommandError: the store cannot be read, a checkpoint is damaged, or there is no such series.
     """
+    if series is not None:
+        await _inspect_series(settings, partition, series, out)
+        return
     table = Grid()
     for name in ("partition", "next offset", "series", "bytes"):
         table.add_column(name, justify="right")
@@ -33,6 +38,33 @@ async def inspect(settings: Settings, partition: int | None, *, out: Console) ->
             table.add_row(str(number), *_cells(found))
     out.print(f"Checkpoints in {where(settings)}", markup=False, soft_wrap=True)
     out.print(table)
+
+
+async def _inspect_series(settings: Settings, partition: int | None, series: str, out: Console) -> None:
+    async with _opened(settings) as store:
+        for number in await partitions_of(settings, partition):
+            found = await store.read(number)
+            if found is None or series not in found.series:
+                continue
+            saved = found.series[series]
+            try:
+                fields = snapshot.load(saved.state, version=None)
+            except snapshot.SnapshotError as error:
+                raise CommandError(f"series {series} of partition {number}: {error}") from error
+            table = Grid()
+            for name in ("array", "type", "shape", "smallest", "largest"):
+                table.add_column(name, overflow="fold")
+            for name, value in fields.items():
+                ends = (f"{value.min():.6g}", f"{value.max():.6g}") if value.size else ("", "")
+                table.add_row(name, str(value.dtype), "x".join(map(str, value.shape)), *ends)
+            out.print(
+                f"Series {series} of partition {number}: last offset {saved.last_offset:,}, {len(saved.state):,} bytes",
+                markup=False,
+                soft_wrap=True,
+            )
+            out.print(table)
+            return
+    raise CommandError(f"No checkpoint in {where(settings)} has a series {series}.")
 
 
 def _cells(found: PartitionCheckpoint | None) -> Sequence[str]:
@@ -53,7 +85,7 @@ async def verify(settings: Settings, partition: int | None, *, out: Console) -> 
         for number in await partitions_of(settings, partition):
             try:
                 said = _restored(settings, number, await store.read(number))
-            except (CheckpointError, SnapshotError) as error:
+            except (CheckpointError, snapshot.SnapshotError) as error:
                 problems.append(f"partition {number}: {error}")
             else:
                 out.print(f"partition {number}: {said}", markup=False)

@@ -100,6 +100,17 @@ def test_inspect_shows_what_is_saved(settings: Settings) -> None:
     assert "none yet" in said_by(checkpoint.inspect, settings, 0)
 
 
+def test_inspect_names_the_arrays_of_a_series_whatever_the_settings_are(settings: Settings) -> None:
+    other = Settings.model_validate(settings.model_dump() | {"model": {"profile": "balanced"}})
+    said = said_by(checkpoint.inspect, other, 3, "b")
+    assert "Series b of partition 3: last offset 19" in said
+    rows = {cells[0]: cells[1:] for line in said.splitlines() if (cells := line.replace("│", " ").split())}
+    assert rows["scale/level"] == ["float64", "1", "19", "19"]
+    assert rows["shard/intervals"][-2:] == ["9", "9"]
+    with pytest.raises(CommandError, match="has a series c"):
+        said_by(checkpoint.inspect, settings, 3, "c")
+
+
 def test_verify_restores_as_a_worker_would(settings: Settings) -> None:
     assert "partition 3: whole: 2 series, next offset 20" in said_by(checkpoint.verify, settings, 3)
     other = Settings.model_validate(settings.model_dump() | {"model": {"profile": "balanced"}})
