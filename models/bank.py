@@ -102,6 +102,13 @@ class Bank:
         self._used.remove(slot)
         self._free.append(slot)
 
+    def renew(self, slots: IntArray) -> None:
+        """Begin anew in these slots: each holds a new series, in its initial state."""
+        for slot in slots.tolist():
+            self._require(slot)
+        for record, new in zip(self._records, self._new, strict=True):
+            record[slots] = new
+
     def step(self, slots: IntArray, times: Array, values: Array, features: Array) -> StepResult:
         """Take one event of each of B series: settle, learn, advance, predict.
 

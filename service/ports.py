@@ -49,6 +49,13 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
 
 
+class Eviction(StrEnum):
+    """Why a series was forgotten: the least recent one made room for a new one, or it was not heard of for long."""
+
+    FULL = "full"
+    IDLE = "idle"
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """A valid event. `time` is in seconds since the epoch, `time_text` as the producer wrote it."""
@@ -95,11 +102,13 @@ class Applied:
     consumed: int = 0
     """Records handed in; learned + rejected + duplicate + replayed, or one was lost on the way."""
     event_time_last: float | None = None
+    evicted: Mapping[Eviction, int] = field(default_factory=dict)
+    """Series that were forgotten on the way."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesCheckpoint:
-    """A series as of its last applied event. `state` is what `models.snapshot` wrote."""
+    """A series as of its last applied event. `state` is what `models.snapshot` wrote; empty if it was evicted."""
 
     series: str
     last_offset: int
@@ -118,6 +127,10 @@ class PartitionCheckpoint:
     series: Mapping[str, SeriesCheckpoint]
     notes: tuple[str, ...] = ()
     """What recovery found on the way, such as a damaged record and what was used in its place."""
+    behind: frozenset[str] = frozenset()
+    """Series for which a state of before the others' stands in: the events from `next_offset` to `behind_until` are
+    theirs alone, for all other series have had them."""
+    behind_until: int = 0
 
 
 class CheckpointError(Exception):
@@ -138,8 +151,8 @@ class CheckpointStore(Protocol):
     async def read(self, partition: int) -> PartitionCheckpoint | None:
         """Return the newest whole checkpoint, or None if there never was one. For tools: it disturbs nobody.
 
-        A damaged record is detected by its checksum and the generation before it is used; then
-        `next_offset` is as early as that generation needs.
+        A damaged record is detected by its checksum, and the save before it is used; where that is not whole either, the
+        generation before of that series alone, with `next_offset` as early as it needs.
 
         Raises:
             CheckpointError: there is a checkpoint and none of its generations is whole.
@@ -156,6 +169,8 @@ class CheckpointStore(Protocol):
 
     async def save(self, partition: int, series: Sequence[SeriesCheckpoint], next_offset: int) -> int:
         """Save the series and the watermark, all or nothing; durable on return. Returns the bytes written.
+
+        A series without a state was evicted: it gets a tombstone, and the next save erases all that there is of it.
 
         Raises:
             FencedError: another worker has loaded the partition since this one did.

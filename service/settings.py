@@ -226,7 +226,13 @@ class LimitSettings(_Group):
     series_name_length_max: int = Field(default=256, ge=1, le=4096)
     """In characters."""
     series_max: int = Field(default=10_000, ge=1)
-    """Series of one partition; a bound on memory. A new series beyond it goes to the dead letters."""
+    """Series of one partition; a bound on memory."""
+    series_full: Literal["reject", "evict"] = "reject"
+    """A new series beyond `series_max`: `reject` sends it to the dead letters, so that nothing learned is lost unasked;
+    `evict` forgets the series whose last event is the longest ago, by offset. If it returns it begins anew."""
+    series_idle_events: int | None = Field(default=None, ge=1)
+    """A series is forgotten once its partition is more than this many offsets past the last event that it learned from;
+    without it none is. Offsets, and not a clock, so that a restart forgets it at the same event."""
 
 
 class PolicySettings(_Group):

@@ -126,6 +126,12 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 unit="eps",
             ),
             Panel(
+                title="Forgotten series",
+                tells="For a new one where the partition is full, or idle for too long (limits.series_full, limits.series_idle_events).",
+                queries=((rate("series_evicted_total", "why"), "{{why}}"),),
+                unit="ops",
+            ),
+            Panel(
                 title="Skipped and repeated",
                 tells="Duplicates of an event, and records that were read again after a restart.",
                 queries=(

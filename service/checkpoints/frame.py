@@ -20,7 +20,7 @@ from service.ports import CheckpointError
 MAGIC = b"ONWC"
 VERSION = 1
 _HEADER = struct.Struct(">4sHBiQqHI")
-_DIGEST_BYTES = 32
+DIGEST_BYTES = 32
 
 
 class DamagedFrame(Exception):  # noqa: N818 - it names what was found, and what to do depends on its neighbours
@@ -83,9 +83,9 @@ def decode(data: bytes) -> Frame:
         DamagedFrame: they are not what was written.
         CheckpointError: they are whole, and of a layout that this version of the service does not know.
     """
-    if len(data) < _HEADER.size + _DIGEST_BYTES:
+    if len(data) < _HEADER.size + DIGEST_BYTES:
         raise DamagedFrame(f"{len(data)} bytes are less than a record has")
-    body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
     if _digest(body) != digest:
         raise DamagedFrame("the checksum does not fit")
     magic, version, kind, partition, sequence, offset, name_length, payload_length = _HEADER.unpack_from(body)
@@ -104,4 +104,4 @@ def decode(data: bytes) -> Frame:
 
 
 def _digest(body: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
+    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest()

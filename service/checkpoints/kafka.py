@@ -105,7 +105,7 @@ class KafkaBackend:
         finally:
             await consumer.stop()
 
-    async def write(self, partition: int, records: Sequence[tuple[str, bytes]]) -> None:
+    async def write(self, partition: int, records: Sequence[tuple[str, bytes | None]]) -> None:
         await self._send(partition, records)
 
     async def erase(self, partition: int) -> None:

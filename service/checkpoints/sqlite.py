@@ -70,14 +70,19 @@ class SqliteBackend:
             for key, data in batch:
                 yield _text(key), data if isinstance(data, bytes) else b""
 
-    async def write(self, partition: int, records: Sequence[tuple[str, bytes]]) -> None:
+    async def write(self, partition: int, records: Sequence[tuple[str, bytes | None]]) -> None:
         def run() -> None:
             with self._transaction() as connection:
                 self._require_ownership(connection, partition)
-                connection.executemany(
-                    "REPLACE INTO record VALUES (?, ?, ?)",
-                    ((partition, key.encode(), data) for key, data in records),
-                )
+                for key, data in records:
+                    if data is None:
+                        connection.execute(
+                            "DELETE FROM record WHERE partition = ? AND key = ?", (partition, key.encode())
+                        )
+                    else:
+                        connection.execute(
+                            "REPLACE INTO record VALUES (?, ?, ?)", (partition, key.encode(), data)
+                        )
 
         await self._run(run)
 

@@ -28,8 +28,8 @@ class Backend(Protocol):
         """Yield keys and bytes in the order in which they were written; None erases what its key had before."""
         ...
 
-    async def write(self, partition: int, records: Sequence[tuple[str, bytes]]) -> None:
-        """Write all or nothing; durable on return.
+    async def write(self, partition: int, records: Sequence[tuple[str, bytes | None]]) -> None:
+        """Write all or nothing, None to erase a key; durable on return.
 
         Raises:
             FencedError: another has claimed the partition since.
@@ -76,19 +76,21 @@ class Checkpoints:
                 f"partition {partition} was not loaded, or its last save failed; load it first"
             )
         sequence = index.sequence + 1
-        records: list[tuple[str, bytes]] = []
+        tombstones = dict(index.tombstones)
+        states: list[tuple[str, bytes]] = []
         for one in series:
-            slot = (index.newest[one.series][0] + 1) % SLOTS if one.series in index.newest else 0
-            index.put(one.series, slot, one.last_offset)
-            state = Frame(Kind.SERIES, partition, sequence, one.last_offset, one.series, one.state)
-            records.append((key_of(Kind.SERIES, slot, one.series), encode(state)))
+            slot = index.put(one.series, one.last_offset) if one.state else index.evict(one.series)
+            if slot is not None:
+                frame = Frame(Kind.SERIES, partition, sequence, one.last_offset, one.series, one.state)
+                states.append((key_of(Kind.SERIES, slot, one.series), encode(frame)))
         slot = (index.watermark_slot + 1) % SLOTS
         watermark = Frame(Kind.WATERMARK, partition, sequence, next_offset, "", index.sums())
-        records.append((key_of(Kind.WATERMARK, slot), encode(watermark)))
+        erasures = [(key, None) for key in index.erasures(tombstones)]
+        records = [*erasures, *states, (key_of(Kind.WATERMARK, slot), encode(watermark))]
         await self._backend.write(partition, records)
         index.sequence, index.watermark_slot = sequence, slot
         self._indices[partition] = index
-        return sum(len(data) for _, data in records)
+        return sum(len(data) for _, data in records if data is not None)
 
     async def reset(self, partition: int) -> None:
         self._indices.pop(partition, None)
@@ -96,7 +98,19 @@ class Checkpoints:
         await self._backend.erase(partition)
 
     async def _recover(self, partition: int) -> tuple[PartitionCheckpoint, Index] | None:
-        recovery = Recovery(partition)
+        newest = await self._read(Recovery(partition), partition)
+        if newest.is_whole():
+            return newest.result()
+        last = newest.last
+        newest = await self._read(Recovery(partition, last=last), partition)
+        if not newest.is_whole():
+            for number in newest.saves():
+                older = await self._read(Recovery(partition, up_to=number, last=last), partition)
+                if older.is_whole():
+                    return older.result()
+        return newest.result()
+
+    async def _read(self, recovery: Recovery, partition: int) -> Recovery:
         async for key, data in self._backend.read(partition):
             recovery.add(key, data)
-        return recovery.result()
+        return recovery

@@ -103,6 +103,12 @@ METRICS = (
     ),
     Metric("series", "gauge", "Series held in memory."),
     Metric(
+        "series_evicted_total",
+        "counter",
+        "Series forgotten: the least recent for a new one (full), or not heard of for long (idle).",
+        ("why",),
+    ),
+    Metric(
         "checkpoint_last_success_timestamp_seconds", "gauge", "When a checkpoint was last saved; 0 before it."
     ),
     Metric("checkpoint_duration_seconds", "histogram", "Time to save a checkpoint of a partition."),

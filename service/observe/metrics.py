@@ -33,7 +33,7 @@ from models.bank import StepResult
 from models.specification import Specification
 from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, NAIVE, RESTORE_SOURCES, WINDOWS, Metric
 from service.observe.figures import Array, Buckets, MovingMean, Recent, add_counts, closed
-from service.ports import Applied, Outcome, Reason
+from service.ports import Applied, Eviction, Outcome, Reason
 
 SKILL_MIN = -1.0
 """Skill ends here, at twice the naive error, or one constant series would hide all others."""
@@ -84,6 +84,7 @@ class Metrics(Collector):
         self._samples |= {
             "events_total": closed(Outcome),
             "dead_letters_total": closed(Reason),
+            "series_evicted_total": closed(Eviction),
             "drift_events_total": {(self._detector, "drift"): 0.0},
             "nonfinite_total": closed(("event", "prediction", "error", "gradient", "influence")),
             "guard_actions_total": closed(("reject", "clip", "skip")),
@@ -119,6 +120,7 @@ class Metrics(Collector):
             self._add("predictions_total", len(applied.predictions))
             add_counts(self._samples["events_total"], applied.outcomes)
             add_counts(self._samples["dead_letters_total"], applied.reasons)
+            add_counts(self._samples["series_evicted_total"], applied.evicted)
             not_finite = applied.reasons.get(Reason.NOT_FINITE, 0)
             self._add("nonfinite_total", not_finite, "event")
             self._add(

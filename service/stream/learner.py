@@ -16,14 +16,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 from models.snapshot import SnapshotError
 from service.ports import (
     CheckpointError,
     CheckpointStore,
+    Eviction,
     FencedError,
     Observer,
     PartitionCheckpoint,
@@ -35,6 +37,9 @@ from service.settings import Settings
 from service.stream.shard import Shard
 
 log = logging.getLogger(__name__)
+
+EVICTION_LOG_SECONDS: Final = 60.0
+"""A stream of ever new keys evicts at every event; a line a minute says so as well."""
 
 Acknowledge = Callable[[int, int], Awaitable[None]]
 """Tells the log that everything of a partition before an offset is done with."""
@@ -83,6 +88,8 @@ class Learner:
         self._acknowledge: Acknowledge | None = None
         self._owned: dict[int, _Owned] = {}
         self._lock = asyncio.Lock()
+        self._evicted: Counter[Eviction] = Counter()
+        self._evictions_told_at: float | None = None
         self.assignment = 0
         """Number of the assignment; records that were taken in one are not learned in another."""
 
@@ -180,6 +187,8 @@ class Learner:
         began = self._clock()
         applied = owned.shard.apply(records)
         self._observer.applied(partition, applied, self._clock() - began)
+        if applied.evicted:
+            self._tell_of_evictions(applied.evicted)
         topics = self._settings.topics
         if applied.predictions:
             await self._publisher.publish(topics.predictions, applied.predictions)
@@ -189,6 +198,15 @@ class Learner:
         self._vitals.progress(partition, owned.shard.next_offset - 1)
         if self._is_due(owned):
             await self._save(owned)
+
+    def _tell_of_evictions(self, evicted: Mapping[Eviction, int]) -> None:
+        self._evicted.update(evicted)
+        told, now = self._evictions_told_at, self._clock()
+        if told is None or now - told >= EVICTION_LOG_SECONDS:
+            counts = {f"evicted_{why}": count for why, count in self._evicted.items()}
+            log.info("series were forgotten", extra=counts)
+            self._evicted.clear()
+            self._evictions_told_at = now
 
     async def tick(self) -> None:
         """Save the partitions whose time has come, though no event comes. To be called every now and then."""
@@ -223,7 +241,7 @@ class Learner:
 
     async def _save(self, owned: _Owned) -> None:
         shard, next_offset = owned.shard, owned.shard.next_offset
-        if next_offset == owned.saved_offset:
+        if next_offset == owned.saved_offset or shard.catching_up:
             return
         began = self._clock()
         try:

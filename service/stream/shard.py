@@ -9,13 +9,17 @@ Rules:
 - A rejected record touches no state, so a replay rejects it again with the same words.
 - Within a series events are learned in the order of their offsets; the batch is cut into rounds in which each series
   stands at most once, and a round is one call of the bank. How the stream was cut into batches changes no bit.
+- A series is evicted by the offsets of what it and its partition have had, never by a clock, so that a replay evicts the
+  same series at the same event. That takes a checkpoint whose series are all of one moment, as the store gives them back.
+- The slot of an evicted series may still have an event of hers in the batch. So whoever has it next begins anew in the
+  round of its own first event, which is a later one.
 - An exception is a bug: the shard may have taken part of the batch and must be thrown away, and the partition
   restored from its checkpoint.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,6 +31,7 @@ from models.bank import Bank, StepResult
 from service.ports import (
     Applied,
     Event,
+    Eviction,
     Message,
     Outcome,
     PartitionCheckpoint,
@@ -35,7 +40,7 @@ from service.ports import (
     Rejection,
     SeriesCheckpoint,
 )
-from service.settings import PolicySettings, Settings
+from service.settings import LimitSettings, PolicySettings, Settings
 from service.stream.decode import Decoder
 from service.stream.messages import PredictionEncoder, encode_dead_letter
 
@@ -94,10 +99,12 @@ class _Series:
 
 @dataclass(slots=True)
 class _Round:
-    """Events of different series, for one call of the bank."""
+    """Events in different slots, for one call of the bank."""
 
     events: list[Event] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
+    begun: list[int] = field(default_factory=list)
+    """Slots whose event is the first of a series that came after another."""
     after_gap: list[int] = field(default_factory=list)
 
 
@@ -111,14 +118,19 @@ class Shard:
         self.next_offset = 0
         """The offset after the last record that was applied."""
         self._policy: PolicySettings = settings.policy
-        self._series_max = settings.limits.series_max
+        self._limits: LimitSettings = settings.limits
         self._bank = Bank(specification)
         self._template = snapshot.Template(
             specification.version(), (self._bank.layout, (len(specification.targets),)), (_OWN, ())
         )
         self._decoder = Decoder(settings.fields, settings.limits)
         self._encoder = PredictionEncoder(topic, specification)
-        self._series: dict[str, _Series] = {}
+        self._series: OrderedDict[str, _Series] = OrderedDict()
+        """By the last offset that was learned from, the least recent first."""
+        self._vacant: list[int] = []
+        """Slots of series that were evicted."""
+        self._behind: frozenset[str] = frozenset()
+        self._behind_until = 0
         self._dirty: set[str] = set()
         self._saving: set[str] = set()
 
@@ -129,8 +141,13 @@ class Shard:
 
     @property
     def dirty_count(self) -> int:
-        """How many series have learned since they were last saved."""
+        """How many series have learned, or were evicted, since they were last saved."""
         return len(self._dirty | self._saving)
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether some series have yet to have events that the others have had: nothing to save, for it is of two moments."""
+        return bool(self._behind) and self.next_offset < self._behind_until
 
     def apply(self, records: Sequence[Record]) -> Applied:
         """Take a batch of records of this partition, in the order of their offsets.
@@ -144,11 +161,16 @@ class Shard:
         replayed = len(records) - len(fresh)
         outcomes: Counter[Outcome] = Counter(dict.fromkeys(Outcome, 0))
         reasons: Counter[Reason] = Counter()
+        evicted: Counter[Eviction] = Counter()
         dead_letters: list[Message] = []
         rounds: list[_Round] = []
         round_of: Counter[int] = Counter()
         last: Event | None = None
         for record, decoded in zip(fresh, self._decoder.decode(fresh), strict=True):
+            if self._behind and not self._is_for_those_behind(record, decoded):
+                replayed += 1
+                continue
+            self._evict_idle(record.offset, evicted)
             ruling = decoded if isinstance(decoded, Rejection) else self._rule(record, decoded)
             if isinstance(ruling, Rejection):
                 outcomes[Outcome.REJECTED] += 1
@@ -160,7 +182,7 @@ class Shard:
                 outcomes[Outcome.DUPLICATE] += 1
             elif isinstance(decoded, Event):
                 last = decoded
-                self._plan(decoded, rounds, round_of)
+                self._plan(decoded, rounds, round_of, evicted)
         messages: dict[int, Message] = {}
         results = [self._learn(one, messages) for one in rounds]
         outcomes[Outcome.LEARNED] = len(messages)
@@ -177,6 +199,7 @@ class Shard:
             replayed=replayed,
             consumed=len(records),
             event_time_last=None if last is None else last.time,
+            evicted=evicted,
         )
 
     def _fresh(self, records: Sequence[Record]) -> list[Record]:
@@ -190,16 +213,41 @@ class Shard:
                 fresh.append(record)
         return fresh
 
+    def _is_for_those_behind(self, record: Record, decoded: Event | Rejection) -> bool:
+        """Whether a record is to be looked at, while some series catch up with the others, which have had it."""
+        if record.offset < self._behind_until:
+            return isinstance(decoded, Event) and decoded.series in self._behind
+        self._behind = frozenset()
+        self._sort()
+        return True
+
+    def _sort(self) -> None:
+        for name, _ in sorted(self._series.items(), key=lambda item: item[1].last_offset):
+            self._series.move_to_end(name)
+
+    def _evict_idle(self, offset: int, evicted: Counter[Eviction]) -> None:
+        """Forget the series whose last event is too many offsets ago."""
+        idle = self._limits.series_idle_events
+        if idle is None or self._behind:
+            return
+        while self._series and offset - next(iter(self._series.values())).last_offset > idle:
+            self._evict(Eviction.IDLE, evicted)
+
+    def _evict(self, why: Eviction, evicted: Counter[Eviction]) -> None:
+        """Forget the least recent series; its slot is for the next new one."""
+        name, series = self._series.popitem(last=False)
+        self._vacant.append(series.slot)
+        self._dirty.add(name)
+        evicted[why] += 1
+
     def _rule(self, record: Record, event: Event) -> Outcome | Rejection | None:
         """Say what is to become of an event by the policy; None if it is replayed."""
         series = self._series.get(event.series)
         if series is None:
-            if len(self._series) >= self._series_max:
-                return Rejection(
-                    record,
-                    Reason.SERIES_LIMIT,
-                    f"the partition holds {self._series_max} series already (limits.series_max)",
-                )
+            most = self._limits.series_max
+            if len(self._series) >= most and self._limits.series_full == "reject":
+                why = f"the partition holds {most} series already (limits.series_max, limits.series_full)"
+                return Rejection(record, Reason.SERIES_LIMIT, why)
             return Outcome.LEARNED
         if event.offset <= series.last_offset:
             return None
@@ -209,23 +257,31 @@ class Shard:
             return Rejection(record, Reason.LATE, f"{event.time_text} is before the last event of its series")
         return Outcome.LEARNED
 
-    def _plan(self, event: Event, rounds: list[_Round], round_of: Counter[int]) -> None:
-        """Put an event into the first round after the one that has its series' event before."""
+    def _plan(
+        self, event: Event, rounds: list[_Round], round_of: Counter[int], evicted: Counter[Eviction]
+    ) -> None:
+        """Put an event into the first round after the one that has the event before in its series' slot."""
         series = self._series.get(event.series)
         factor = self._policy.gap_factor
-        after_gap = False
+        begun = after_gap = False
         if series is None:
-            series = _Series(slot=self._bank.admit(), last_offset=event.offset, last_time=event.time)
-            self._series[event.series] = series
+            while len(self._series) >= self._limits.series_max:
+                self._evict(Eviction.FULL, evicted)
+            begun = bool(self._vacant)
+            slot = self._vacant.pop() if begun else self._bank.admit()
+            series = self._series[event.series] = _Series(slot, event.offset, event.time)
         else:
             after_gap = self._policy.gap == "reset" and series.gap_before(event.time, factor)
             series.advance(event, factor)
+            self._series.move_to_end(event.series)
         index = round_of[series.slot]
         round_of[series.slot] += 1
         if index == len(rounds):
             rounds.append(_Round())
         rounds[index].events.append(event)
         rounds[index].slots.append(series.slot)
+        if begun:
+            rounds[index].begun.append(series.slot)
         if after_gap:
             rounds[index].after_gap.append(series.slot)
         self._dirty.add(event.series)
@@ -233,6 +289,8 @@ class Shard:
     def _learn(self, one: _Round, messages: dict[int, Message]) -> StepResult:
         """Let the bank take a round; add its predictions by offset."""
         events = one.events
+        if one.begun:
+            self._bank.renew(np.array(one.begun, dtype=np.int64))
         if one.after_gap:
             self._bank.reset_memory(np.array(one.after_gap, dtype=np.int64))
         result = self._bank.step(
@@ -246,7 +304,7 @@ class Shard:
         return result
 
     def snapshot_dirty(self) -> list[SeriesCheckpoint]:
-        """Return every series that has learned since it was last saved, as of now.
+        """Return every series that has learned since it was last saved, as of now; without a state if it was evicted.
 
         Save them together with `next_offset` as it is now, and call `mark_clean` when that is durable.
         Without that call the next snapshot has them again.
@@ -260,14 +318,17 @@ class Shard:
         self._saving = set()
 
     def _checkpoint(self, name: str) -> SeriesCheckpoint:
-        series = self._series[name]
+        series = self._series.get(name)
+        if series is None:
+            return SeriesCheckpoint(name, self.next_offset - 1, b"")
         state = self._template.dump((*self._bank.records_of(series.slot), *series.records()))
         return SeriesCheckpoint(name, series.last_offset, state)
 
     def restore(self, checkpoint: PartitionCheckpoint) -> None:
         """Make an empty shard what the checkpoint says.
 
-        A series beyond `limits.series_max` is restored too: a lowered limit must not lose what was learned.
+        A series beyond `limits.series_max` is restored too: a lowered limit must not lose what was learned. With
+        `limits.series_full = "evict"` the next new series brings their number down to it.
 
         Raises:
             ValueError: the shard is not empty.
@@ -284,4 +345,6 @@ class Shard:
             self._series[name] = _Series(
                 slot, saved.last_offset, last_time, typical_interval, intervals=int(counts[0])
             )
+        self._sort()
         self.next_offset = checkpoint.next_offset
+        self._behind, self._behind_until = checkpoint.behind, checkpoint.behind_until

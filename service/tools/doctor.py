@@ -74,7 +74,6 @@ async def examine(config: Path | None) -> AsyncIterator[Finding]:
     except SettingsError as error:
         yield Finding("problem", "the settings cannot be used", str(error))
         return
-    yield _memory(settings)
     yield _numba()
     yield await asyncio.to_thread(_port, settings)
     async for finding in _broker(settings):
@@ -116,14 +115,15 @@ def _sources(config: Path | None, settings: Settings) -> Iterator[Finding]:
         yield Finding("ok", f"settings: {'.'.join(key)} = {value}  ({name})")
 
 
-def _memory(settings: Settings) -> Finding:
+def _memory(settings: Settings, partitions: int) -> Finding:
     bank = Bank(settings.specification(), capacity=1)
-    size = bank.bytes_per_series()
-    most = size * settings.limits.series_max
+    size, limits = bank.bytes_per_series(), settings.limits
+    beyond = "rejected" if limits.series_full == "reject" else "taken, and the least recent forgotten"
     return Finding(
         "ok",
         f"model {settings.model.profile}, {'compiled' if bank.compiled else 'not compiled'}: {_bytes(size)} a series, "
-        f"constant in time; at most {settings.limits.series_max:,} series of a partition are {_bytes(most)} (limits.series_max)",
+        f"constant in time; {limits.series_max:,} series (limits.series_max) of each of {partitions} partitions are "
+        f"{_bytes(size * limits.series_max * partitions)}; further ones are {beyond} (limits.series_full)",
     )
 
 
@@ -198,10 +198,12 @@ async def _broker(settings: Settings) -> AsyncIterator[Finding]:
         counts = await topics_found(kafka)
     except CommandError as error:
         yield Finding("problem", "broker: none answers", str(error))
+        yield _memory(settings, topics.partitions)
         return
     yield Finding("ok", f"broker: {kafka.bootstrap_servers} answers ({kafka.security.protocol})")
     for finding in _topics(settings, counts):
         yield finding
+    yield _memory(settings, counts.get(topics.events, topics.partitions))
     in_kafka = settings.checkpoint.store == "kafka"
     if in_kafka and topics.checkpoints in counts:
         yield await _compaction(settings)

@@ -160,6 +160,22 @@ def test_a_snapshot_is_a_copy() -> None:
     assert state_bytes(bank, slot) == before
 
 
+def test_what_is_renewed_is_a_new_series_and_nothing_else_is_touched() -> None:
+    stream = make_stream(SMALL, rows=20)
+    bank = Bank(SMALL)
+    slots = [bank.admit() for _ in range(3)]
+    new = state_bytes(bank, slots[0])
+    for row in range(20):
+        step(bank, slots, stream, row, [0, 0, 0])
+    kept = state_bytes(bank, slots[1])
+    bank.renew(np.array([slots[0], slots[2]]))
+    assert [state_bytes(bank, slot) for slot in slots] == [new, kept, new]
+    bank.release(slots[2])
+    with pytest.raises(ValueError, match="not in use"):
+        bank.renew(np.array([slots[1], slots[2]]))
+    assert state_bytes(bank, slots[1]) == kept
+
+
 def test_after_a_gap_nothing_is_pending_and_what_was_learned_is_kept() -> None:
     """Goal: labels of before a gap settle nothing after it. Method: reset in mid-stream, look at state and results."""
     specification = replace(SMALL, horizons=(1, 3))

@@ -24,6 +24,10 @@ ALL_SETTINGS = [
     small_settings(policy={"duplicate": "learn", "gap": "reset", "gap_factor": 2.0}),
     small_settings(policy={"late": "learn", "gap": "reset", "gap_factor": 2.0}),
     small_settings(limits={"series_max": 2}),
+    small_settings(limits={"series_max": 2, "series_full": "evict"}),
+    small_settings(
+        limits={"series_max": 3, "series_full": "evict", "series_idle_events": 6}, policy={"late": "learn"}
+    ),
     Settings.model_validate({"model": {"profile": "accurate", "horizons": (1, 3)}}),
 ]
 # The full model takes part, so this bounds the time; ONWARD_HYPOTHESIS=explore looks further.
@@ -60,6 +64,7 @@ class Run:
             self.outcomes.update(applied.outcomes)
             self.reasons.update(applied.reasons)
         self.states: dict[str, SeriesCheckpoint] = {one.series: one for one in self.shard.snapshot_dirty()}
+        self.evicted = {name for name, one in self.states.items() if not one.state}
 
 
 @moderately
@@ -128,6 +133,29 @@ def test_poison_between_the_events_changes_no_bit(
 
 
 @moderately
+@given(streams, sizes, st.integers(1, 4), st.none() | st.integers(1, 20))
+def test_who_is_forgotten_is_whom_a_list_of_last_offsets_names(
+    stream: list[bytes | None], batch_sizes: list[int], most: int, idle: int | None
+) -> None:
+    """Method: the independent reader is a dictionary of last offsets, searched for the smallest at every event."""
+    limits = {"series_max": most, "series_full": "evict", "series_idle_events": idle}
+    run = Run(
+        small_settings(limits=limits, policy={"late": "learn", "duplicate": "learn"}),
+        records(stream),
+        batch_sizes,
+    )
+    last: dict[str, int] = {}
+    for offset, one in enumerate(Decoder(SETTINGS.fields, SETTINGS.limits).decode(records(stream))):
+        last = {name: at for name, at in last.items() if idle is None or offset - at <= idle}
+        if isinstance(one, Event):
+            if one.series not in last and len(last) == most:
+                del last[min(last, key=last.__getitem__)]
+            last[one.series] = offset
+    assert {name: saved.last_offset for name, saved in run.states.items() if saved.state} == last
+    assert run.evicted.isdisjoint(last)
+
+
+@moderately
 @given(streams, sizes)
 def test_duplicate_and_late_events_are_as_if_they_had_not_come(
     stream: list[bytes | None], batch_sizes: list[int]
@@ -169,7 +197,8 @@ def test_killed_anywhere_any_number_of_times_equals_the_uninterrupted_run(
     interval_events: int,
     settings: Settings,
 ) -> None:
-    expected, killed = World(), World(crashes=crashes)
+    torn = settings.limits.series_full == "reject"
+    expected, killed = World(torn=torn), World(crashes=crashes, torn=torn)
     expected.outlive(settings, records(stream), batch_sizes=[7], interval_events=5)
     killed.outlive(settings, records(stream), batch_sizes=batch_sizes, interval_events=interval_events)
     killed.same_as(expected)

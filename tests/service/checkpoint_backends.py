@@ -39,8 +39,8 @@ class DamagingBackend:
     def read(self, partition: int) -> AsyncIterator[tuple[str, bytes | None]]:
         return self._inner.read(partition)
 
-    async def write(self, partition: int, records: Sequence[tuple[str, bytes]]) -> None:
-        damaged = [(key, self.plan.pop(key, bytes)(data)) for key, data in records]
+    async def write(self, partition: int, records: Sequence[tuple[str, bytes | None]]) -> None:
+        damaged = [(key, None if data is None else self.plan.pop(key, bytes)(data)) for key, data in records]
         await self._inner.write(partition, damaged)
 
     async def erase(self, partition: int) -> None:

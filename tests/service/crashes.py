@@ -23,9 +23,12 @@ class World:
 
     Attributes:
         crashes: numbers of lasting effects, counted over all lives, before which the worker is killed.
+        torn: whether a save may be cut off between two series, which is worse than any store. Where series are evicted
+            a checkpoint has to be of one moment, so there a save is all or nothing, as the stores see to it.
     """
 
     crashes: Sequence[int] = ()
+    torn: bool = True
     effects: int = 0
     predictions: dict[str, set[Message]] = field(default_factory=dict)
     dead_letters: dict[int, set[Message]] = field(default_factory=dict)
@@ -70,10 +73,15 @@ class World:
 
     def save(self, shard: Shard) -> None:
         """Save the dirty series one by one, then the watermark."""
+        series = dict(self.series) if not self.torn else self.series
         for saved in shard.snapshot_dirty():
             self.effect()
-            self.series[saved.series] = saved
+            if saved.state:
+                series[saved.series] = saved
+            else:
+                series.pop(saved.series, None)
         self.effect()
+        self.series = series
         self.watermark = shard.next_offset
         shard.mark_clean()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from service.ports import Applied, Message, PartitionCheckpoint, Record, SeriesCheckpoint
+from service.checkpoints.store import Checkpoints
+from service.ports import Applied, Message, PartitionCheckpoint, Record
 from service.settings import Settings
 
 TOPIC = "onward.events"
@@ -47,9 +48,21 @@ class World:
     """What outlives a crash: what was published, saved and acknowledged."""
 
     published: dict[str, list[Message]] = field(default_factory=dict)
-    states: dict[int, dict[str, SeriesCheckpoint]] = field(default_factory=dict)
-    watermarks: dict[int, int] = field(default_factory=dict)
+    records: dict[int, dict[str, bytes]] = field(default_factory=dict)
+    """Of the checkpoint store, by partition and key."""
     acknowledged: dict[int, int] = field(default_factory=dict)
+
+    async def checkpoint(self, partition: int = 0) -> PartitionCheckpoint:
+        """Return what the next worker would find."""
+        return await Checkpoints(TornBackend(self, Fuse())).read(partition) or PartitionCheckpoint(0, {})
+
+    async def states(self) -> dict[str, bytes]:
+        """Return the states of partition 0 that the next worker would find."""
+        return {name: one.state for name, one in (await self.checkpoint()).series.items()}
+
+    async def watermarks(self) -> dict[int, int]:
+        """Return the offset at which each partition that was saved would go on."""
+        return {partition: (await self.checkpoint(partition)).next_offset for partition in self.records}
 
     def ids(self, topic: str) -> dict[str, bytes]:
         """Return the messages by what identifies them; a message that came twice must have come the same."""
@@ -61,8 +74,11 @@ class World:
         return found
 
 
-class TornStore:
-    """A checkpoint store that may be cut off between any two records: worse than those that there are."""
+class TornBackend:
+    """Keeps checkpoints in a world, and may be cut off between any two records: worse than any backend that there is.
+
+    Only a partition's first save is all or nothing: states without any watermark are an error by intent.
+    """
 
     def __init__(self, world: World, fuse: Fuse) -> None:
         self._world = world
@@ -73,30 +89,30 @@ class TornStore:
 
     async def stop(self) -> None: ...
 
-    async def read(self, partition: int) -> PartitionCheckpoint | None:
-        if partition not in self._world.watermarks:
-            return None
-        return PartitionCheckpoint(
-            self._world.watermarks[partition], dict(self._world.states.get(partition, {}))
-        )
+    async def claim(self, partition: int) -> None: ...
 
-    async def load(self, partition: int) -> PartitionCheckpoint | None:
-        return await self.read(partition)
+    async def read(self, partition: int) -> AsyncIterator[tuple[str, bytes | None]]:
+        for key, data in self._world.records.get(partition, {}).items():
+            yield key, data
 
-    async def save(self, partition: int, series: Sequence[SeriesCheckpoint], next_offset: int) -> int:
+    async def write(self, partition: int, records: Sequence[tuple[str, bytes | None]]) -> None:
         if self.failure is not None:
             raise self.failure
         self._fuse.step("before the states")
-        for one in series:
-            self._world.states.setdefault(partition, {})[one.series] = one
-            self._fuse.step(f"after state {one.series}")
-        self._world.watermarks[partition] = next_offset
-        self._fuse.step("after the watermark")
-        return sum(len(one.state) for one in series)
+        kept = self._world.records.get(partition, {})
+        for key, data in records:
+            kind, _, *name = key.split("/")
+            if data is None:
+                kept.pop(key, None)
+                self._fuse.step(f"after the erasure of {key}")
+            else:
+                kept[key] = data
+                if kind == "watermark":
+                    self._world.records[partition] = kept
+                self._fuse.step("after the watermark" if kind == "watermark" else f"after state {name[0]}")
 
-    async def reset(self, partition: int) -> None:
-        self._world.states.pop(partition, None)
-        self._world.watermarks.pop(partition, None)
+    async def erase(self, partition: int) -> None:
+        self._world.records.pop(partition, None)
 
 
 class Publisher:

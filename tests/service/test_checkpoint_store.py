@@ -117,18 +117,39 @@ def cut(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
 
-async def test_of_a_damaged_state_the_one_before_stands_in_and_is_caught_up(stores: Stores) -> None:
+async def test_of_a_damaged_save_the_one_before_stands_in_as_a_whole(stores: Stores) -> None:
+    store, backend = await stores.open_damaging()
+    await store.load(0)
+    await store.save(0, [state("a", 3), state("b", 4)], 5)
+    backend.plan["series/1/a"] = cut
+    await store.save(0, [state("a", 8), state("b", 9), state("c", 7)], 10)
+    found = await store.load(0)
+    assert found is not None
+    assert (found.next_offset, found.series, found.behind) == (5, checkpoint(5, a=3, b=4).series, frozenset())
+    assert "the one before it is used, offset 5" in found.notes[0]
+    # The next save is shorter than the one that was given up, of which nothing may come back.
+    await store.save(0, [state("a", 5)], 6)
+    assert await store.load(0) == checkpoint(6, a=5, b=4)
+    await store.save(0, [state("c", 7), state("a", 8), state("b", 9)], 10)
+    assert await store.load(0) == checkpoint(10, a=8, b=9, c=7)
+
+
+async def test_of_a_state_that_was_damaged_long_ago_the_one_before_stands_in_and_is_caught_up(
+    stores: Stores,
+) -> None:
     store, backend = await stores.open_damaging()
     await store.load(0)
     await store.save(0, [state("a", 3), state("b", 4)], 5)
     backend.plan["series/1/a"] = cut
     await store.save(0, [state("a", 8), state("b", 9)], 10)
+    await store.save(0, [state("b", 11)], 12)
     found = await store.load(0)
     assert found is not None
-    assert (found.next_offset, found.series) == (4, checkpoint(4, a=3, b=9).series)
+    assert (found.next_offset, found.series) == (4, checkpoint(4, a=3, b=11).series)
+    assert (found.behind, found.behind_until) == (frozenset("a"), 12)
     assert "'a'" in found.notes[0]
-    await store.save(0, [state("a", 8)], 10)
-    assert await store.load(0) == checkpoint(10, a=8, b=9)
+    await store.save(0, [state("a", 8)], 12)
+    assert await store.load(0) == checkpoint(12, a=8, b=11)
 
 
 async def test_of_a_damaged_watermark_the_one_before_stands_in(stores: Stores) -> None:
@@ -139,8 +160,8 @@ async def test_of_a_damaged_watermark_the_one_before_stands_in(stores: Stores) -
     await store.save(0, [state("a", 8)], 10)
     found = await store.load(0)
     assert found is not None
-    assert (found.next_offset, found.series) == (5, checkpoint(5, a=8).series)
-    assert "watermark" in found.notes[0]
+    assert (found.next_offset, found.series) == (5, checkpoint(5, a=3).series)
+    assert "the one before it is used" in found.notes[0]
 
 
 async def test_damage_to_an_older_generation_costs_nothing(stores: Stores) -> None:
@@ -165,7 +186,7 @@ async def test_a_whole_record_under_the_key_of_another_is_damage(stores: Stores)
     await store.save(0, [state("a", 8), state("b", 9)], 10)
     found = await store.load(0)
     assert found is not None
-    assert (found.next_offset, found.series) == (4, checkpoint(4, a=3, b=4).series)
+    assert (found.next_offset, found.series) == (5, checkpoint(5, a=3, b=4).series)
 
 
 @pytest.mark.parametrize("keys", [["series/0/a", "series/1/a"], ["watermark/0", "watermark/1"]])

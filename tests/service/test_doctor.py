@@ -12,6 +12,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from rich.console import Console
 
+from models.bank import Bank
 from service.checkpoints.kafka import TOPIC_CONFIG
 from service.connection import client_options
 from service.settings import KafkaSettings, load_settings
@@ -182,6 +183,30 @@ def test_memory_is_that_of_the_bank(healthy: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ONWARD_MODEL__PROFILE", "fast")
     assert "a series" in accurate
     assert size() != accurate
+
+
+def test_memory_at_the_limit_is_that_of_all_partitions(
+    servers: str, healthy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal: who sets the limit knows what it costs. Method: the bank's bytes, times series, times the topic's partitions."""
+    monkeypatch.setenv("ONWARD_MODEL__PROFILE", "fast")
+    monkeypatch.setenv("ONWARD_LIMITS__SERIES_MAX", "1000")
+    size = Bank(load_settings().specification(), compiled=False).bytes_per_series()
+
+    def said() -> str:
+        (finding,) = [one for one in found() if one.what.startswith("model ")]
+        return finding.what
+
+    assert (
+        f"1,000 series (limits.series_max) of each of 6 partitions are {size * 6000 / 1e6:.3g} MB" in said()
+    )
+    assert "further ones are rejected" in said()
+    make_topics(servers, *topics_of(healthy, partitions=2))
+    monkeypatch.setenv("ONWARD_LIMITS__SERIES_FULL", "evict")
+    assert f"of each of 2 partitions are {size * 2000 / 1e6:.3g} MB" in said()
+    assert "the least recent forgotten" in said()
+    monkeypatch.setenv("ONWARD_KAFKA__BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
+    assert "of each of 6 partitions" in said()
 
 
 @pytest.mark.kafka

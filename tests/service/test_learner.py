@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from service.ports import CheckpointError, FencedError, PartitionCheckpoint, Record
+from service.checkpoints.frame import decode
+from service.checkpoints.store import Checkpoints
+from service.ports import CheckpointError, FencedError, Record
 from service.settings import Settings
-from service.stream.learner import Learner
+from service.stream.learner import EVICTION_LOG_SECONDS, Learner
 from service.stream.shard import Shard
 from tests.service.learner_ports import (
     TOPIC,
@@ -18,7 +20,7 @@ from tests.service.learner_ports import (
     Crash,
     Fuse,
     Publisher,
-    TornStore,
+    TornBackend,
     Witness,
     World,
     event,
@@ -39,10 +41,10 @@ class Process:
     witness: Witness = field(default_factory=Witness)
 
     def __post_init__(self) -> None:
-        self.store = TornStore(self.world, self.fuse)
+        self.backend = TornBackend(self.world, self.fuse)
         self.learner = Learner(
             self.settings,
-            store=self.store,
+            store=Checkpoints(self.backend),
             publisher=Publisher(self.world, self.fuse),
             observer=self.witness,
             vitals=self.witness,
@@ -95,20 +97,34 @@ def fold(log: list[Record], settings: Settings) -> dict[str, bytes]:
     """Return the states that one shard comes to, all at once and with nothing in between."""
     shard = Shard(topic=TOPIC, partition=0, settings=settings)
     shard.apply(log)
-    return {one.series: one.state for one in shard.snapshot_dirty()}
+    return {one.series: one.state for one in shard.snapshot_dirty() if one.state}
 
 
+EVICTING = {"series_max": 2, "series_full": "evict"}
+LIMITS: dict[str, dict[str, object]] = {
+    "none is evicted": {},
+    "two of four": EVICTING,
+    "one of four": EVICTING | {"series_max": 1},
+    "idle": {"series_idle_events": 3},
+    "rejected until some are idle": {"series_max": 2, "series_idle_events": 6},
+}
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize("batch_size", [1, 5])
-async def test_a_crash_at_every_step_changes_no_bit_and_loses_nothing(batch_size: int) -> None:
+async def test_a_crash_at_every_step_changes_no_bit_and_loses_nothing(
+    batch_size: int, limits: dict[str, object]
+) -> None:
     # Goal: a crash before or after any message, state, watermark or acknowledgement costs nothing but repetition.
     # Method: count the steps of a whole run; then crash at each of them, start again, and compare with the fold.
-    settings = small_settings(checkpoint={"interval_events": 8})
+    settings = small_settings(checkpoint={"interval_events": 5}, limits=limits)
     log = make_log()
     whole = Process(World(), settings)
     await whole.run(log, batch_size)
     states = fold(log, settings)
     expected = whole.world
-    assert {one.series: one.state for one in expected.states[0].values()} == states
+    assert await expected.states() == states
+    assert any(step.startswith("after the erasure") for step in whole.fuse.steps) == bool(limits)
     assert {"after state a", "after the watermark", "before the acknowledgement"} <= set(whole.fuse.steps)
     assert len(expected.ids(PREDICTIONS)) + len(expected.ids(DEAD_LETTERS)) < len(
         log
@@ -118,16 +134,17 @@ async def test_a_crash_at_every_step_changes_no_bit_and_loses_nothing(batch_size
         world = World()
         with pytest.raises(Crash):
             await Process(world, settings, Fuse(left)).run(log, batch_size)
-        assert world.acknowledged.get(0, 0) <= world.watermarks.get(0, 0)
+        assert world.acknowledged.get(0, 0) <= (await world.watermarks()).get(0, 0)
         await Process(world, settings).run(log, batch_size + left % 3)
-        assert {one.series: one.state for one in world.states[0].values()} == states, whole.fuse.steps[left]
+        assert await world.states() == states, whole.fuse.steps[left]
         assert world.ids(PREDICTIONS) == expected.ids(PREDICTIONS)
         assert world.ids(DEAD_LETTERS) == expected.ids(DEAD_LETTERS)
         assert world.acknowledged == expected.acknowledged
 
 
-async def test_many_crashes_in_a_row_change_no_bit() -> None:
-    settings = small_settings(checkpoint={"interval_events": 6})
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+async def test_many_crashes_in_a_row_change_no_bit(limits: dict[str, object]) -> None:
+    settings = small_settings(checkpoint={"interval_events": 6}, limits=limits)
     log = make_log(96)
     states = fold(log, settings)
     rng = random.Random(2)
@@ -142,7 +159,7 @@ async def test_many_crashes_in_a_row_change_no_bit() -> None:
                 crashes += 1
                 assert crashes < 100, "it gets no further"
         assert crashes > 2
-        assert {one.series: one.state for one in world.states[0].values()} == states
+        assert await world.states() == states
 
 
 async def test_messages_come_before_states_and_the_acknowledgement_comes_last() -> None:
@@ -162,7 +179,7 @@ async def test_messages_come_before_states_and_the_acknowledgement_comes_last() 
         "before the acknowledgement",
         "after the acknowledgement",
     ]
-    assert process.world.acknowledged == process.world.watermarks == {0: 3}
+    assert process.world.acknowledged == await process.world.watermarks() == {0: 3}
 
 
 async def test_a_checkpoint_is_due_by_events_or_by_time_and_only_if_something_came() -> None:
@@ -172,14 +189,14 @@ async def test_a_checkpoint_is_due_by_events_or_by_time_and_only_if_something_ca
     await learner.assign([0], {0: 0})
     await process.learn(0, [event(0, "a", 1.0)])
     await learner.tick()
-    assert marks == {}
+    assert await marks() == {}
     clock.now += 10.0
     await learner.tick()
-    assert marks == {0: 1}
+    assert await marks() == {0: 1}
     for offset in range(1, 5):
-        assert marks == {0: 1}
+        assert await marks() == {0: 1}
         await process.learn(0, [event(offset, "a", 1.0)])
-    assert marks == {0: 5}
+    assert await marks() == {0: 5}
     clock.now += 100.0
     before = process.fuse.burnt
     await learner.tick()
@@ -187,7 +204,10 @@ async def test_a_checkpoint_is_due_by_events_or_by_time_and_only_if_something_ca
 
 
 async def test_a_partition_without_a_checkpoint_begins_at_the_logs_start() -> None:
-    process = Process(World(watermarks={2: 9}), small_settings())
+    process = Process(World(), small_settings())
+    earlier = Checkpoints(process.backend)
+    await earlier.load(2)
+    await earlier.save(2, [], 9)
     assert await process.learner.assign([1, 2], {1: 40, 2: 0}) == {1}
     assert process.learner.positions() == {1: 40, 2: 9}
     assert ("restored", 1, "none", 0, 40) in process.witness.told
@@ -201,12 +221,12 @@ async def test_a_revoked_partition_is_saved_and_takes_no_more() -> None:
     await process.learn(0, [event(0, "a", 1.0)])
     await process.learn(1, [event(7, "b", 1.0, partition=1)])
     await process.learner.revoke()
-    assert process.world.acknowledged == process.world.watermarks == {0: 1, 1: 8}
+    assert process.world.acknowledged == await process.world.watermarks() == {0: 1, 1: 8}
     assert process.learner.positions() == {}
     told = len(process.witness.told)
     await process.learn(0, [event(1, "a", 1.0)])
     await process.learner.revoke()
-    assert process.world.watermarks == {0: 1, 1: 8}
+    assert await process.world.watermarks() == {0: 1, 1: 8}
     assert [what for what in process.witness.told[told:] if what[0] == "applied"] == []
 
 
@@ -226,7 +246,7 @@ async def test_records_that_were_taken_before_a_revocation_are_not_learned_after
 
 async def test_a_worker_that_was_fenced_gives_up_its_partitions_quietly_but_never_goes_on_learning() -> None:
     process = Process(World(), small_settings(checkpoint={"interval_events": 2}))
-    process.store.failure = FencedError("another worker has it")
+    process.backend.failure = FencedError("another worker has it")
     await process.learner.assign([0], {0: 0})
     await process.learn(0, [event(0, "a", 1.0)])
     await process.learner.revoke()
@@ -259,22 +279,21 @@ async def test_a_checkpoint_of_another_make_of_model_says_what_to_do() -> None:
 
 
 async def test_a_revocation_ends_an_assignment_that_is_under_way() -> None:
-    class SlowStore(TornStore):
+    class SlowBackend(TornBackend):
         def __init__(self, world: World, fuse: Fuse) -> None:
             super().__init__(world, fuse)
             self.asked: list[int] = []
             self.go = asyncio.Event()
 
-        async def load(self, partition: int) -> PartitionCheckpoint | None:
+        async def claim(self, partition: int) -> None:
             self.asked.append(partition)
             await self.go.wait()
-            return None
 
     process = Process(World(), small_settings())
-    store = SlowStore(process.world, process.fuse)
+    backend = SlowBackend(process.world, process.fuse)
     learner = Learner(
         process.settings,
-        store=store,
+        store=Checkpoints(backend),
         publisher=Publisher(process.world, process.fuse),
         observer=process.witness,
         vitals=process.witness,
@@ -283,8 +302,54 @@ async def test_a_revocation_ends_an_assignment_that_is_under_way() -> None:
     await asyncio.sleep(0)
     revoking = asyncio.create_task(learner.revoke())
     await asyncio.sleep(0)
-    store.go.set()
+    backend.go.set()
     await asyncio.gather(assigning, revoking)
-    assert store.asked == [0]
+    assert backend.asked == [0]
     assert learner.positions() == {}
     assert ("recovered",) not in process.witness.told
+
+
+async def test_a_line_a_minute_says_how_many_series_were_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    settings = small_settings(limits=EVICTING | {"series_max": 1})
+    process = Process(World(), settings)
+    await process.learner.assign([0], {0: 0})
+    caplog.set_level("INFO", logger="service.stream.learner")
+
+    def told() -> list[int]:
+        return [vars(one)["evicted_full"] for one in caplog.records if one.message == "series were forgotten"]
+
+    for offset in range(10):
+        await process.learn(0, [event(offset, f"s{offset}", 1.0)])
+    assert told() == [1]
+    process.clock.now += EVICTION_LOG_SECONDS
+    await process.learn(0, [event(10, "a", 1.0), event(11, "b", 1.0)])
+    await process.learn(0, [event(12, "c", 1.0)])
+    assert told() == [1, 10]
+
+
+async def test_nothing_is_saved_while_some_series_catch_up() -> None:
+    """Goal: no checkpoint is of two moments. Method: a state that rotted long ago, and a stop before it is caught up."""
+    process = Process(World(), small_settings(checkpoint={"interval_events": 1}))
+    await process.learner.assign([0], {0: 0})
+    log = [event(offset, series, 1.0 + offset) for offset, series in enumerate("abaabb")]
+    for one in log:
+        await process.learn(0, [one])
+    await process.learner.revoke()
+    states = await process.world.states()
+    kept = process.world.records[0]
+    newest = max((key for key in kept if key.endswith("/a")), key=lambda key: decode(kept[key]).offset)
+    kept[newest] = b"rotten"
+    await process.learner.assign([0], {0: 0})
+    start = process.learner.positions()[0]
+    assert start < len(log) - 1
+    for one in log[start:-1]:
+        await process.learn(0, [one])
+        await process.learner.tick()
+    await process.learner.revoke()
+    assert kept[newest] == b"rotten"
+    await process.learner.assign([0], {0: 0})
+    more = event(6, "b", 7.0)
+    for one in [*log[start:], more]:
+        await process.learn(0, [one])
+    assert (await process.world.states())["a"] == states["a"]
+    assert await process.world.states() == fold([*log, more], process.settings)

@@ -18,7 +18,7 @@ from models.specification import Specification
 from service.observe import figures, http, metrics, server
 from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, RESTORE_SOURCES
 from service.observe.metrics import Metrics
-from service.ports import Applied, Outcome, Reason, Record
+from service.ports import Applied, Eviction, Outcome, Reason, Record
 from service.settings import Settings
 from service.stream.shard import Shard
 
@@ -254,6 +254,15 @@ def test_the_text_does_not_grow_with_the_number_of_series() -> None:
     many = read(observed)
     assert value(many, "series") == 10_000
     assert set(many) == few
+
+
+def test_forgotten_series_are_counted_by_why() -> None:
+    observed = make_metrics()
+    for evicted in ({Eviction.FULL: 2, Eviction.IDLE: 1}, {Eviction.FULL: 3}, {}):
+        observed.applied(0, Applied(evicted=evicted), 0.01)
+    samples = read(observed)
+    assert value(samples, "series_evicted_total", why="full") == 5
+    assert value(samples, "series_evicted_total", why="idle") == 1
 
 
 def test_gauges_of_partitions_follow_the_assignment() -> None:

@@ -11,7 +11,14 @@ import pytest
 
 from models.bank import Bank
 from models.snapshot import SnapshotError, dump, load
-from service.ports import Applied, Outcome, PartitionCheckpoint, Reason, Record, SeriesCheckpoint
+from service.ports import (
+    Applied,
+    Outcome,
+    PartitionCheckpoint,
+    Reason,
+    Record,
+    SeriesCheckpoint,
+)
 from service.settings import Settings
 from service.stream.shard import INTERVALS_MIN, Shard
 from tests.service.records import TOPIC, event_bytes, record, records, small_settings

@@ -17,7 +17,14 @@ POLICIES = {
     "default": small_settings(),
     "everything is learned": small_settings(policy={"duplicate": "learn", "late": "learn", "gap": "reset"}),
     "few series": small_settings(limits={"series_max": 2}, policy={"gap": "reset", "gap_factor": 3.0}),
+    "two of three": small_settings(limits={"series_max": 2, "series_full": "evict"}),
+    "one of three": small_settings(
+        limits={"series_max": 1, "series_full": "evict"}, policy={"late": "learn"}
+    ),
+    "idle": small_settings(limits={"series_idle_events": 3}),
 }
+TORN = {"default", "everything is learned", "few series"}
+"""Where a save may be cut off: nothing there is ever evicted."""
 
 
 def stream() -> list[Record]:
@@ -32,8 +39,8 @@ def stream() -> list[Record]:
     return [record(value, offset=offset + 5 * (offset > 12)) for offset, value in enumerate(values)]
 
 
-def uninterrupted(settings: Settings) -> World:
-    world = World()
+def uninterrupted(settings: Settings, *, torn: bool = True) -> World:
+    world = World(torn=torn)
     world.outlive(settings, stream(), batch_sizes=[5], interval_events=INTERVAL_EVENTS)
     assert world.lives == 1
     return world
@@ -42,10 +49,10 @@ def uninterrupted(settings: Settings) -> World:
 @pytest.mark.parametrize("name", POLICIES)
 def test_killed_before_any_lasting_effect_and_resumed_equals_the_uninterrupted_run(name: str) -> None:
     """Goal: exactness over kill -9. Method: kill before each publication and each write of a save, one run each."""
-    settings = POLICIES[name]
-    expected = uninterrupted(settings)
+    settings, torn = POLICIES[name], name in TORN
+    expected = uninterrupted(settings, torn=torn)
     for point in range(expected.effects):
-        world = World(crashes=[point])
+        world = World(crashes=[point], torn=torn)
         world.outlive(settings, stream(), batch_sizes=[5, 3], interval_events=INTERVAL_EVENTS)
         assert world.lives == 2
         world.same_as(expected)
@@ -87,9 +94,10 @@ def test_any_part_of_a_save_may_have_been_written() -> None:
                     assert messages == expected.predictions[identity]
 
 
-def test_the_step_after_a_restore_is_the_step_without_one() -> None:
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_step_after_a_restore_is_the_step_without_one(name: str) -> None:
     """Method: save and restore after every single event; a shard that never stopped runs beside it."""
-    settings = POLICIES["default"]
+    settings = POLICIES[name]
     never_stopped = Shard(topic=TOPIC, partition=0, settings=settings)
     saved: dict[str, SeriesCheckpoint] = {}
     watermark = 0
@@ -99,6 +107,8 @@ def test_the_step_after_a_restore_is_the_step_without_one() -> None:
         applied, expected = shard.apply([item]), never_stopped.apply([item])
         assert applied.predictions == expected.predictions
         assert applied.dead_letters == expected.dead_letters
+        assert applied.evicted == expected.evicted
         saved |= {one.series: one for one in shard.snapshot_dirty()}
+        saved = {series: one for series, one in saved.items() if one.state}
         watermark = shard.next_offset
-    assert saved == {one.series: one for one in never_stopped.snapshot_dirty()}
+    assert saved == {one.series: one for one in never_stopped.snapshot_dirty() if one.state}
