@@ -28,6 +28,8 @@ class Observation:
         seasonal_change: how the series went on one season and one week of seasons ago, scaled and
             winsorised, (B, H, 2).
         features: exogenous features, standardised and winsorised, (B, F).
+        calendar: where in the day and the week the event stands, see `models.calendar`, (B, C).
+        row: where in a ring of as many rows as the longest horizon this event's things are kept, (B,).
         slot: where in the rings of `models.labels` this event's forecasts are kept, (B, H).
     """
 
@@ -38,6 +40,8 @@ class Observation:
     seasonal_level: Array
     seasonal_change: Array
     features: Array
+    calendar: Array
+    row: IntArray
     slot: IntArray
 
 
@@ -48,15 +52,19 @@ class Due:
     Attributes:
         valid: whether horizon j's label is due and there was a scale when the forecast was made, (B, H).
         slot: the ring position at which what that forecast's gradient needs was kept, (B, H).
+        origin: the row of the ring at which what that forecast was made from was kept, (B, H).
         target: the change that came, (y_{t+h} - y_t) / scale_t, in the scale of the row at which the
             forecast was made, (B, H); 0 where not valid.
         residual: target - this expert's forecast, winsorised, (B, H); 0 where not valid.
+        bound: what it was winsorised by, (B, H).
     """
 
     valid: BoolArray
     slot: IntArray
+    origin: IntArray
     target: Array
     residual: Array
+    bound: Array
 
 
 class Expert(Protocol):

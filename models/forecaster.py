@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from models.anomaly import AnomalyScore
+from models.calendar import calendar
 from models.drift import DETECTORS
 from models.experts import EXPERTS
 from models.forecast_protocols import Due, Observation, RecurrentExpert
@@ -141,9 +142,10 @@ class Forecaster:
     def step(self, states: States, *, time: Array, level: Array, features: Array) -> StepResult:
         """Take one event a row, in place. time (B,) seconds, level (B,), features (B, n_inputs)."""
         slot, valid = self.clock.due(states["clock"])
+        row, origin = self.clock.rows(states["clock"])
         rows = np.arange(len(level))[:, None]
         pending = states["pending"]
-        settled = self._settle(states, slot=slot, valid=valid, level=level)
+        settled = self._settle(states, slot=slot, origin=origin, valid=valid, level=level)
         self.clock.tick(states["clock"])
 
         then, begin, known = self.season.update(states["season"], time, level)
@@ -157,6 +159,8 @@ class Forecaster:
             seasonal_level=(seasonal - level[:, None]) / scale[:, None],
             seasonal_change=winsorise((then - begin) / scale[:, None, None]),
             features=self.features.update(states["features"], features),
+            calendar=calendar(time),
+            row=row,
             slot=slot,
         )
         forecasts = np.stack(
@@ -199,7 +203,9 @@ class Forecaster:
         for name, expert in self.recurrent.items():
             expert.reset_memory(states[f"expert.{name}"])
 
-    def _settle(self, states: States, *, slot: IntArray, valid: BoolArray, level: Array) -> dict[str, Any]:
+    def _settle(
+        self, states: States, *, slot: IntArray, origin: IntArray, valid: BoolArray, level: Array
+    ) -> dict[str, Any]:
         """Score the forecasts that are due, then let every part learn from them."""
         rows = np.arange(len(level))[:, None]
         pending, residuals = states["pending"], states["residual"]
@@ -225,8 +231,10 @@ class Forecaster:
             due = Due(
                 valid=known,
                 slot=slot,
+                origin=origin,
                 target=np.where(known, target, 0.0),
                 residual=np.where(known, bounded[..., place], 0.0),
+                bound=bound[..., place],
             )
             expert.learn(states[f"expert.{name}"], due)
         self.mixture.learn(states["mixture"], forecasts=experts, target=target, valid=known)

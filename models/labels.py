@@ -46,6 +46,18 @@ class LabelClock:
         slot: IntArray = self._offset + place
         return slot, count >= self.horizons
 
+    def rows(self, state: State) -> tuple[IntArray, IntArray]:
+        """Return where this row's own things are kept, (B,), and where those of the rows that are settled now, (B, H).
+
+        In a ring of `horizons[-1]` rows, for what is the same for all horizons. The last of the second is the first: it is
+        written anew once it has been settled.
+        """
+        count = state["count"]
+        length = self.horizons[-1]
+        row: IntArray = count % length
+        origin: IntArray = (count[:, None] - self.horizons) % length
+        return row, origin
+
     def tick(self, state: State) -> None:
         """Count the row."""
         state["count"] = state["count"] + 1

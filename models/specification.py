@@ -32,7 +32,7 @@ class Specification:
         precision: "float64", or "float32" for the influence of a dense cell under a block rule, which is most of its
             memory. All else stays in double precision: traces are small, and residuals and covariances need it.
         units: the recurrent expert's units.
-        lags: increments that the linear and the recurrent expert see.
+        lags: increments that the linear expert sees; `linear_long` twice as many, `linear_quick` and the recurrent expert 24 at most.
         season_max: the longest season, in rows, that the seasonal expert can hold.
         learning_rate: step size of the recurrent weights.
         clip_norm: largest gradient norm that the optimizer sees. Residuals are in scales, so gradients are of
@@ -46,7 +46,14 @@ class Specification:
     targets: tuple[str, ...] = ("value",)
     features: tuple[str, ...] = ()
     horizons: tuple[int, ...] = (1,)
-    experts: tuple[str, ...] = ("last_value", "seasonal", "linear", "recurrent")
+    experts: tuple[str, ...] = (
+        "last_value",
+        "seasonal",
+        "linear",
+        "linear_quick",
+        "linear_long",
+        "recurrent",
+    )
     joint: bool = False
     mixture: str = "polynomial"
     cell: str = "rtu"
@@ -100,7 +107,7 @@ class Specification:
 PROFILES: dict[str, dict[str, object]] = {
     # One linear expert and the two naive ones: no recurrence, for the highest rates.
     "fast": {"experts": ("last_value", "seasonal", "linear"), "lags": 16},
-    "balanced": {"units": 8, "lags": 24},
+    "balanced": {"experts": ("last_value", "seasonal", "linear", "recurrent"), "units": 8, "lags": 24},
     # The default: the figures in the documentation are this profile's.
     "accurate": {},
 }

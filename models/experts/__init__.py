@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from models.experts import linear
 from models.experts.last_value import LastValue
-from models.experts.linear import Linear
 from models.experts.recurrent import Recurrent
 from models.experts.seasonal import SeasonalNaive
 from models.forecast_protocols import Expert
@@ -14,6 +14,8 @@ from models.specification import Specification
 EXPERTS: dict[str, Callable[[Specification], Expert]] = {
     "last_value": LastValue,
     "seasonal": SeasonalNaive,
-    "linear": Linear,
+    "linear": linear.Linear,
+    "linear_quick": linear.quick,
+    "linear_long": linear.long,
     "recurrent": Recurrent,
 }

@@ -1,65 +1,111 @@
-"""The linear expert: recursive least squares on the last increments, the level and the season.
+"""The linear expert: recursive least squares on the last increments, the level, the season and the time.
 
-    phi_t = [d_t .. d_{t-L+1}, y_t - mean, features, 1, seasonal changes],  y_{t+h} - y_t ~ s_t w_h' phi_t
+    phi_t = [d_t .. d_{t-L+1}, y_t - mean, features, 1, seasonal changes, calendar],  y_{t+h} - y_t ~ s_t w_h' phi_t
 
-One weight vector a horizon, each learned from its own labels as they arrive.
+One weight vector a horizon, each learned from its own labels as they arrive; one covariance, since what the horizons see is the same.
+Several of different lags and forgetting stand in the mixture side by side: which is best differs between series, and changes.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
+from models.calendar import N_CALENDAR
 from models.forecast_protocols import Due, Observation
-from models.optimizers.rls import PRIOR_VARIANCE, rls_update
+from models.optimizers.rls import FORGETTING, PRIOR_VARIANCE, rls_correct, rls_gain
 from models.protocols import Array, Fields, State
 from models.specification import Specification
 
-BESIDE = 4
-"""Inputs beside lags and features: the deviation, the constant, and the two seasonal changes."""
+BESIDE = 4 + N_CALENDAR
+"""Inputs beside lags and features: the deviation, the constant, the two seasonal changes, and the calendar."""
+
+QUICK_LAGS: Final = 24
+QUICK_FORGETTING: Final = 0.999
+"""A memory of 1,000 rows, for which few weights are enough to learn."""
+
+LONG_FACTOR: Final = 2
+LONG_FORGETTING: Final = 0.9999
+"""A memory of 10,000 rows, which is enough to learn many weights."""
 
 
 class Linear:
-    """Recursive least squares on lags. Time and memory O(H F^2) with F = lags + features + 4."""
+    """Recursive least squares on lags. Time O(F^2 + H F), memory O(F^2 + (H + longest horizon) F), F = lags + features + 10."""
 
-    def __init__(self, specification: Specification) -> None:
+    def __init__(
+        self, specification: Specification, *, lags: int | None = None, forgetting: float = FORGETTING
+    ) -> None:
         """Take horizons, lags and the number of features from the specification."""
-        self.lags = specification.lags
+        self.lags = specification.lags if lags is None else lags
+        self.forgetting = forgetting
         self.n_horizons = len(specification.horizons)
-        self.n_slots = sum(specification.horizons)
+        self.n_rows = specification.horizons[-1]
         self.n_inputs = self.lags + specification.n_inputs + BESIDE
 
     def init_state(self) -> Fields:
         """Return an expert that forecasts no change."""
-        return {
-            "lags": np.zeros(self.lags),
-            "weights": np.zeros((self.n_horizons, self.n_inputs)),
-            "covariance": np.tile(PRIOR_VARIANCE * np.eye(self.n_inputs), (self.n_horizons, 1, 1)),
-            "pending": np.zeros((self.n_slots, self.n_inputs)),
-        }
+        return {"lags": np.zeros(self.lags)} | init_readout(self.n_horizons, self.n_rows, self.n_inputs)
 
     def learn(self, state: State, due: Due) -> None:
-        """Take the labels that are due into the weights. Eqs. of `models.optimizers.rls`."""
-        rows = np.arange(len(due.slot))[:, None]
-        inputs = state["pending"][rows, due.slot]
-        state["weights"], state["covariance"] = rls_update(
-            state["weights"], state["covariance"], inputs, due.residual, due.valid
-        )
+        """Take the labels that are due into the weights."""
+        learn_readout(state, due)
 
     def forecast(self, state: State, observation: Observation) -> Array:
         """Shift the newest increment in and forecast, (B, H)."""
         state["lags"] = np.concatenate((observation.increment[:, None], state["lags"][:, :-1]), axis=1)
-        inputs = linear_inputs(state["lags"], observation)
-        rows = np.arange(len(inputs))[:, None]
-        state["pending"][rows, observation.slot] = inputs
-        forecast: Array = (state["weights"] * inputs).sum(axis=-1)
-        return forecast
+        return forecast_readout(
+            state, linear_inputs(state["lags"], observation), observation, self.forgetting
+        )
+
+
+def quick(specification: Specification) -> Linear:
+    """Return the expert of few lags that forgets soon."""
+    return Linear(specification, lags=min(specification.lags, QUICK_LAGS), forgetting=QUICK_FORGETTING)
+
+
+def long(specification: Specification) -> Linear:
+    """Return the expert of many lags that forgets late."""
+    return Linear(specification, lags=LONG_FACTOR * specification.lags, forgetting=LONG_FORGETTING)
 
 
 def linear_inputs(lags: Array, observation: Observation) -> Array:
-    """Return phi, (B, H, F): it differs between horizons by the seasonal changes alone."""
-    n_rows, n_horizons = observation.slot.shape
-    shared = np.concatenate(
-        (lags, observation.deviation[:, None], observation.features, np.ones((n_rows, 1))), axis=1
+    """Return phi, (B, F)."""
+    return np.concatenate(
+        (
+            lags,
+            observation.deviation[:, None],
+            observation.features,
+            np.ones((len(lags), 1)),
+            observation.seasonal_change[:, 0],
+            observation.calendar,
+        ),
+        axis=1,
     )
-    repeated = np.repeat(shared[:, None, :], n_horizons, axis=1)
-    return np.concatenate((repeated, observation.seasonal_change), axis=2)
+
+
+def init_readout(n_horizons: int, n_rows: int, n_inputs: int) -> Fields:
+    """Return the fields of a readout by least squares: weights of zeros, and a ring of what labels to come will need."""
+    return {
+        "weights": np.zeros((n_horizons, n_inputs)),
+        "covariance": PRIOR_VARIANCE * np.eye(n_inputs),
+        "inputs": np.zeros((n_rows, n_inputs)),
+        "gain": np.zeros((n_rows, n_inputs)),
+    }
+
+
+def learn_readout(state: State, due: Due) -> None:
+    """Take the labels that are due into a readout's weights, in place."""
+    rows = np.arange(len(due.origin))[:, None]
+    gain, inputs = state["gain"][rows, due.origin], state["inputs"][rows, due.origin]
+    state["weights"] = rls_correct(state["weights"], gain, inputs, due.target, due.bound, due.valid)
+
+
+def forecast_readout(state: State, inputs: Array, observation: Observation, forgetting: float) -> Array:
+    """Return w_h' phi of inputs (B, F), (B, H), and keep what their labels will need, in place."""
+    rows = np.arange(len(inputs))
+    gain, state["covariance"] = rls_gain(state["covariance"], inputs, forgetting)
+    state["inputs"][rows, observation.row] = inputs
+    state["gain"][rows, observation.row] = gain
+    forecast: Array = (state["weights"] * inputs[:, None]).sum(axis=-1)
+    return forecast

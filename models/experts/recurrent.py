@@ -14,10 +14,16 @@ from __future__ import annotations
 import numpy as np
 
 from models.cells import CELLS
-from models.experts.linear import BESIDE, linear_inputs
+from models.experts.linear import (
+    BESIDE,
+    forecast_readout,
+    init_readout,
+    learn_readout,
+    linear_inputs,
+)
 from models.forecast_protocols import Due, Observation
 from models.optimizers import OPTIMIZERS, chain, clip_by_global_norm, finite_guard
-from models.optimizers.rls import PRIOR_VARIANCE, rls_update
+from models.optimizers.rls import FORGETTING
 from models.protocols import Array, BoolArray, Cell, CreditedRule, Fields, LearningRule, State
 from models.rules import RULES, exact_rule_for
 from models.rules.rtrl_block import RtrlBlock
@@ -42,9 +48,9 @@ class Recurrent:
 
     def __init__(self, specification: Specification) -> None:
         """Build cell, rule and optimizer from the specification."""
-        self.lags = min(specification.lags, LAGS_MAX)
+        self.lags, self.forgetting = min(specification.lags, LAGS_MAX), FORGETTING
         self.n_horizons = len(specification.horizons)
-        self.n_slots = sum(specification.horizons)
+        self.n_slots, self.n_rows = sum(specification.horizons), specification.horizons[-1]
         self.seed = specification.seed
         self.cell = entry(CELLS, specification.cell, "cell")(
             n_inputs=2 + specification.n_inputs, n_units=specification.units
@@ -68,9 +74,6 @@ class Recurrent:
             "params": self.cell.init_params(np.random.default_rng(self.seed)),
             "state": self.cell.init_state(),
             "lags": np.zeros(self.lags),
-            "weights": np.zeros((self.n_horizons, self.n_readout)),
-            "covariance": np.tile(PRIOR_VARIANCE * np.eye(self.n_readout), (self.n_horizons, 1, 1)),
-            "pending": np.zeros((self.n_slots, self.n_readout)),
             "jacobian": np.zeros((self.n_slots, *self.params_shape)),
             "gradient_norm": zero,
             "updated": np.zeros((), dtype=np.bool_),
@@ -79,6 +82,7 @@ class Recurrent:
             "saturated_ratio": zero,
             "influence_resets": np.zeros((), dtype=np.int64),
         }
+        fields |= init_readout(self.n_horizons, self.n_rows, self.n_readout)
         fields |= _prefixed("memory", self.rule.init_memory())
         fields |= _prefixed("optimizer", self.optimizer.init_state(self.params_shape))
         return fields
@@ -86,10 +90,7 @@ class Recurrent:
     def learn(self, state: State, due: Due) -> None:
         """Take the labels that are due into the readout and, by the kept gradients, into the cell."""
         rows = np.arange(len(due.slot))[:, None]
-        inputs = state["pending"][rows, due.slot]
-        state["weights"], state["covariance"] = rls_update(
-            state["weights"], state["covariance"], inputs, due.residual, due.valid
-        )
+        learn_readout(state, due)
         jacobian = state["jacobian"][rows, due.slot]
         gradient = np.zeros((len(rows), *self.params_shape))
         for j in range(self.n_horizons):  # in this order, so that the sum is the same to the bit
@@ -130,19 +131,15 @@ class Recurrent:
         read, slope = self.cell.read_out(state["state"])
         n_rows, n_horizons = observation.slot.shape
         state["lags"] = np.concatenate((observation.increment[:, None], state["lags"][:, :-1]), axis=1)
-        beside = linear_inputs(state["lags"], observation)
-        units = np.repeat(read.reshape(n_rows, 1, self.n_read), n_horizons, axis=1)
-        inputs = np.concatenate((units, beside), axis=2)
-        weights = state["weights"]
-        of_units = weights[:, :, : self.n_read].reshape(n_rows, n_horizons, *read.shape[1:])
+        flat = read.reshape(n_rows, self.n_read)
+        inputs = np.concatenate((flat, linear_inputs(state["lags"], observation)), axis=1)
+        of_units = state["weights"][:, :, : self.n_read].reshape(n_rows, n_horizons, *read.shape[1:])
         credit = np.zeros((n_rows, n_horizons, self.cell.n_parts, self.cell.n_units))
         for part in range(self.cell.n_read_parts):
             credit += of_units[:, :, part, None, :] * slope[:, None, part]
         rows = np.arange(n_rows)[:, None]
-        state["pending"][rows, observation.slot] = inputs
         state["jacobian"][rows, observation.slot] = self.rule.gradient(memory, credit)  # Eq. (2)
-        forecast: Array = (weights * inputs).sum(axis=-1)  # Eq. (1)
-        return forecast
+        return forecast_readout(state, inputs, observation, self.forgetting)  # Eq. (1)
 
     def figures(self, state: State, labelled: BoolArray) -> dict[str, Array | BoolArray]:
         """Return the gradient figures of this event; `labelled` says where something was learned."""

@@ -14,15 +14,18 @@ import numpy as np
 from models.kernels.forecaster_experts import (
     Sizes,
     bounded_residual,
+    copied,
     linear_forecast,
-    linear_learn,
+    readout_learn,
     recurrent_forecast,
     recurrent_learn,
 )
 from models.kernels.forecaster_parts import (
     Constants,
     Places,
+    Readout,
     anomaly_update,
+    calendar_update,
     clipped,
     drift_update,
     features_update,
@@ -50,38 +53,42 @@ class Work(NamedTuple):
     """Room for what an event needs on its way: of its horizons (H), cycles (C), experts (E), inputs and parameters."""
 
     slots: IntArray
+    origins: IntArray
     known: BoolArray
     target: Array
     residuals: Array
+    bounds: Array
     then: Array
     begin: Array
     season_known: BoolArray
-    change: Array
     forecasts: Array
     of_horizon: Array
     features: Array
-    gain: Array
+    beside: Array
+    waves: Array
     seen: Array
     read: Array
     credit: Array
     gradient: Array
 
 
-def work_for(size: Sizes, n_cycles: int) -> Work:
+def work_for(size: Sizes, n_cycles: int, n_waves: int) -> Work:
     """Return room for an event of a forecaster of these sizes."""
     return Work(
+        np.empty(size.horizons, np.int64),
         np.empty(size.horizons, np.int64),
         np.empty(size.horizons, np.bool_),
         np.empty(size.horizons),
         np.empty((size.experts, size.horizons)),
+        np.empty((size.experts, size.horizons)),
         np.empty((size.horizons, n_cycles)),
         np.empty((size.horizons, n_cycles)),
         np.empty((size.horizons, n_cycles), np.bool_),
-        np.empty((size.horizons, n_cycles)),
         np.empty((size.experts, size.horizons)),
         np.empty(size.experts),
         np.empty(size.features),
-        np.empty(max(size.inputs, size.recurrent_inputs)),
+        np.empty(2 + size.features + n_cycles + 2 * n_waves),
+        np.empty(2 * n_waves),
         np.empty(2 + size.features),
         np.empty(2 * size.units),
         np.empty(2 * size.units),
@@ -118,6 +125,7 @@ def score(
         slot = offset + count % horizons[h]
         offset += horizons[h]
         w.slots[h], w.known[h], w.target[h] = slot, False, 0.0
+        w.origins[h] = (count - horizons[h]) % size.rows
         for e in range(n_experts):
             w.residuals[e, h] = 0.0
         if count < horizons[h]:
@@ -139,7 +147,9 @@ def score(
             i[place] += 1
             for e in range(n_experts):
                 variance_at = at.residual_variance + h * n_experts + e
-                w.residuals[e, h] = bounded_residual(f, variance_at, i[place], c, w.target[h] - experts[e])
+                w.residuals[e, h], w.bounds[e, h] = bounded_residual(
+                    f, variance_at, i[place], c, w.target[h] - experts[e]
+                )
     i[at.clock_count] = count + 1
 
 
@@ -149,6 +159,7 @@ def learn(
     i: IntArray,
     g: BoolArray,
     at: Places,
+    of: Readout,
     size: Sizes,
     c: Constants,
     kinds: IntArray,
@@ -160,10 +171,10 @@ def learn(
     n_horizons, n_experts = size.horizons, size.experts
     figures = row[4 * n_horizons + 3 * n_horizons * n_experts :]
     for e in range(n_experts):
-        if kinds[e] == LINEAR:
-            linear_learn(f, at, size, c, w.slots, w.known, w.residuals[e], w.gain)
-        elif kinds[e] == RECURRENT:
-            recurrent_learn(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gain, w.gradient)
+        if of.inputs[e] > 0:
+            readout_learn(f, of, e, w.origins, w.known, w.target, w.bounds[e])
+        if kinds[e] == RECURRENT:
+            recurrent_learn(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gradient)
     finite, spread = True, f[at.interval_spread]
     if w.known[0] and spread > 0.0:
         surprise = abs(w.target[0] - f[at.pending_mixed + w.slots[0]]) / spread
@@ -181,15 +192,34 @@ def learn(
 
 
 @inner
+def put_beside(
+    c: Constants, periods: Array, harmonics: Array, time: float, scale: float, deviation: float, w: Work
+) -> None:
+    """Write what readouts see beside their lags: the tail of `linear_inputs`."""
+    n_features, n_cycles = len(w.features), w.then.shape[1]
+    w.beside[0] = deviation
+    copied(w.features, w.beside, 1)
+    w.beside[1 + n_features] = 1.0
+    for cycle in range(n_cycles):  # of the first horizon
+        moved = w.then[0, cycle] - w.begin[0, cycle] if w.season_known[0, cycle] else 0.0
+        w.beside[2 + n_features + cycle] = clipped(moved / scale, c.winsor)
+    calendar_update(time, periods, harmonics, w.waves)
+    copied(w.waves, w.beside, 2 + n_features + n_cycles)
+
+
+@inner
 def advance(
     f: Array,
     i: IntArray,
     at: Places,
+    of: Readout,
     size: Sizes,
     c: Constants,
     kinds: IntArray,
     horizons: IntArray,
     cycles: IntArray,
+    periods: Array,
+    harmonics: Array,
     time: float,
     level: float,
     features: Array,
@@ -199,25 +229,26 @@ def advance(
     season_update(f, i, at, c, size.levels, time, level, cycles, horizons, w.then, w.begin, w.season_known)
     scale, increment, deviation = scale_update(f, i, at, c, level)
     features_update(f, i, at, c, features, w.features)
-    for h in range(size.horizons):
-        for cycle in range(len(cycles)):
-            moved = w.then[h, cycle] - w.begin[h, cycle] if w.season_known[h, cycle] else 0.0
-            w.change[h, cycle] = clipped(moved / scale, c.winsor)
+    put_beside(c, periods, harmonics, time, scale, deviation, w)
+    row = (i[at.clock_count] - 1) % size.rows  # the clock has counted this row already
     for e in range(size.experts):
         forecast = w.forecasts[e]
         if kinds[e] == LINEAR:
-            linear_forecast(f, at, size, increment, deviation, w.features, w.change, w.slots, forecast)
+            linear_forecast(f, of, e, c, increment, w.beside, row, forecast)
         elif kinds[e] == RECURRENT:
             recurrent_forecast(
                 f,
                 i,
                 at,
+                of,
+                e,
                 size,
                 c,
                 increment,
                 deviation,
                 w.features,
-                w.change,
+                w.beside,
+                row,
                 w.slots,
                 w.seen,
                 w.read,
@@ -317,9 +348,12 @@ def events(
     at: Places,
     size: Sizes,
     c: Constants,
+    of: Readout,
     kinds: IntArray,
     horizons: IntArray,
     cycles: IntArray,
+    periods: Array,
+    harmonics: Array,
     rows: IntArray,
     n_targets: int,
     times: Array,
@@ -342,9 +376,12 @@ def events(
         at: places of fields in them.
         size: of the parts.
         c: constants.
+        of: the experts' readouts.
         kinds: of the experts, in their order, (E,).
         horizons: in rows, (H,).
         cycles: seasons back that are looked at, (C,).
+        periods: of the calendar's waves, in seconds.
+        harmonics: of them.
         rows: first row of each series, (B,).
         n_targets: K.
         times: of the events, in seconds, (B,).
@@ -375,8 +412,24 @@ def events(
             for j in range(len(row_flags)):
                 row_flags[j] = False
             score(f, i, g, at, size, c, horizons, level, row, row_flags, w)
-            fine = learn(f, i, g, at, size, c, kinds, row, row_flags, w) and fine
-            scale = advance(f, i, at, size, c, kinds, horizons, cycles, times[b], level, features[place], w)
+            fine = learn(f, i, g, at, of, size, c, kinds, row, row_flags, w) and fine
+            scale = advance(
+                f,
+                i,
+                at,
+                of,
+                size,
+                c,
+                kinds,
+                horizons,
+                cycles,
+                periods,
+                harmonics,
+                times[b],
+                level,
+                features[place],
+                w,
+            )
             fine = publish(f, g, at, size, c, level, scale, row, w) and fine
             tell(f, g, at, size, c, scale, row, row_flags)
         sound[b] = fine

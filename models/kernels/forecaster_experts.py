@@ -6,64 +6,78 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.kernels.forecaster_parts import Constants, Places, clipped
+from models.kernels.forecaster_parts import Constants, Places, Readout, clipped
 from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
 
 class Sizes(NamedTuple):
-    """The sizes of a forecaster: of its experts 0 where it has none such."""
+    """The sizes of a forecaster: of its recurrent expert 0 where it has none."""
 
     horizons: int
+    rows: int
     experts: int
     features: int
     levels: int
-    lags: int
-    recurrent_lags: int
     units: int
-    inputs: int
-    recurrent_inputs: int
     adam: int
 
 
 @inner
-def rls_learn(
-    floats: Array,
-    weights: int,
-    covariance: int,
-    inputs: int,
-    n: int,
-    residual: float,
-    c: Constants,
-    gain: Array,
-) -> None:
-    """Twin of `rls_update` for one label; the integers say where w, P and phi begin in the record."""
-    phi, w = floats[inputs : inputs + n], floats[weights : weights + n]
+def readout_gain(floats: Array, of: Readout, e: int, row: int, c: Constants) -> None:
+    """Twin of `rls_gain` for an expert's inputs in a row of its ring: keep the gain, and take them into the covariance."""
+    n, covariance, forgetting = of.inputs[e], of.covariance_at[e], of.forgetting[e]
+    first = of.inputs_at[e] + row * n
+    phi = floats[first : first + n]
+    first = of.gain_at[e] + row * n
+    gain = floats[first : first + n]
     for i in range(n):
         gain[i] = 0.0
     trace = 0.0
     for i in range(n):
-        factor, row = phi[i], floats[covariance + i * n : covariance + (i + 1) * n]
-        trace += row[i]
+        factor, own = phi[i], floats[covariance + i * n : covariance + (i + 1) * n]
+        trace += own[i]
         for j in range(n):
-            gain[j] += factor * row[j]
+            gain[j] += factor * own[j]
     power = 0.0
     for i in range(n):
         power += gain[i] * phi[i]
-    denominator = c.forgetting + power
-    if not (np.isfinite(denominator) and denominator > 0.0 and np.isfinite(residual)):
+    denominator = forgetting + power
+    if not (np.isfinite(denominator) and denominator > 0.0):
+        for i in range(n):
+            gain[i] = 0.0
         return
-    step = residual / denominator
-    for i in range(n):
-        w[i] += gain[i] * step
-    growth = 1.0 / c.forgetting if trace < c.trace_ceiling * n else 1.0
+    growth = 1.0 / forgetting if trace < c.trace_ceiling * n else 1.0
     root = np.sqrt(denominator)
     for i in range(n):
         gain[i] /= root
     for i in range(n):
-        factor, row = gain[i], floats[covariance + i * n : covariance + (i + 1) * n]
+        factor, own = gain[i], floats[covariance + i * n : covariance + (i + 1) * n]
         for j in range(n):
-            row[j] = (row[j] - factor * gain[j]) * growth
+            own[j] = (own[j] - factor * gain[j]) * growth
+    for i in range(n):
+        gain[i] /= root
+
+
+@inner
+def readout_learn(
+    floats: Array, of: Readout, e: int, origins: IntArray, known: BoolArray, target: Array, bound: Array
+) -> None:
+    """Twin of `learn_readout`: labels that are due, (H,), into the weights of an expert."""
+    n = of.inputs[e]
+    for h in range(len(known)):
+        if not known[h]:
+            continue
+        first = of.inputs_at[e] + origins[h] * n
+        phi = floats[first : first + n]
+        first = of.gain_at[e] + origins[h] * n
+        gain = floats[first : first + n]
+        first = of.weights_at[e] + h * n
+        weights = floats[first : first + n]
+        error = clipped(target[h] - weighed_inputs(weights, phi), bound[h])
+        if np.isfinite(error):
+            for i in range(n):
+                weights[i] += gain[i] * error
 
 
 @inner
@@ -82,16 +96,10 @@ def copied(source: Array, target: Array, first: int) -> None:
 
 
 @inner
-def put_inputs(
-    inputs: Array, first: int, lags: Array, deviation: float, features: Array, change: Array
-) -> None:
-    """Twin of `linear_inputs` for one horizon, from the place `first` on; change is (C,)."""
-    at = first + len(lags)
+def put_inputs(inputs: Array, first: int, lags: Array, beside: Array) -> None:
+    """Twin of `linear_inputs`, from the place `first` on."""
     copied(lags, inputs, first)
-    inputs[at] = deviation
-    copied(features, inputs, at + 1)
-    inputs[at + 1 + len(features)] = 1.0
-    copied(change, inputs, at + 2 + len(features))
+    copied(beside, inputs, first + len(lags))
 
 
 @inner
@@ -163,20 +171,23 @@ def recurrent_forecast(
     floats: Array,
     ints: IntArray,
     at: Places,
+    of: Readout,
+    e: int,
     size: Sizes,
     c: Constants,
     increment: float,
     deviation: float,
     features: Array,
-    change: Array,
+    beside: Array,
+    row: int,
     slots: IntArray,
     seen: Array,
     read: Array,
     credit: Array,
     forecast: Array,
 ) -> None:
-    """Twin of `Recurrent.forecast`: write a forecast for each horizon, keep its inputs and gradient at its slot."""
-    n, m, n_inputs = size.units, len(seen), size.recurrent_inputs
+    """Twin of `Recurrent.forecast`: write a forecast for each horizon, keep the inputs, and each gradient at its slot."""
+    n, m, n_inputs = size.units, len(seen), of.inputs[e]
     q = 2 + 2 * m
     seen[0], seen[1] = increment, np.tanh(deviation / 8.0)
     copied(features, seen, 2)
@@ -188,25 +199,26 @@ def recurrent_forecast(
         slope = min(1.0 - read[i] * read[i], 1.0 - read[n + i] * read[n + i])
         saturated += 1 if slope < c.saturated_slope else 0
     floats[at.recurrent_saturated_ratio] = saturated / n
-    lags = floats[at.recurrent_lags : at.recurrent_lags + size.recurrent_lags]
+    lags = floats[of.lags_at[e] : of.lags_at[e] + of.lags[e]]
     shift_in(lags, increment)
+    first = of.inputs_at[e] + row * n_inputs
+    inputs = floats[first : first + n_inputs]
+    copied(read, inputs, 0)
+    put_inputs(inputs, 2 * n, lags, beside)
+    readout_gain(floats, of, e, row, c)
     trace = floats[at.recurrent_memory_trace : at.recurrent_memory_trace + 2 * q * n]
     for h in range(size.horizons):
-        first = at.recurrent_pending + slots[h] * n_inputs
-        inputs = floats[first : first + n_inputs]
-        for i in range(2 * n):
-            inputs[i] = read[i]
-        put_inputs(inputs, 2 * n, lags, deviation, features, change[h])
-        weights = floats[at.recurrent_weights + h * n_inputs : at.recurrent_weights + (h + 1) * n_inputs]
+        first = of.weights_at[e] + h * n_inputs
+        weights = floats[first : first + n_inputs]
         forecast[h] = weighed_inputs(weights, inputs)
         for i in range(2 * n):
             credit[i] = weights[i] * (1.0 - read[i] * read[i])
         first = at.recurrent_jacobian + slots[h] * q * n
         for j in range(q):
-            row = floats[first + j * n : first + (j + 1) * n]
+            own = floats[first + j * n : first + (j + 1) * n]
             of_re, of_im = trace[j * n : (j + 1) * n], trace[(q + j) * n : (q + j + 1) * n]
             for i in range(n):
-                row[i] = credit[i] * of_re[i] + credit[n + i] * of_im[i]
+                own[i] = credit[i] * of_re[i] + credit[n + i] * of_im[i]
 
 
 @inner
@@ -220,27 +232,15 @@ def recurrent_learn(
     slots: IntArray,
     known: BoolArray,
     residual: Array,
-    gain: Array,
     gradient: Array,
 ) -> None:
-    """Twin of `Recurrent.learn`: labels that are due into the readout and, by the kept gradients, into the cell."""
-    n_inputs, n_params = size.recurrent_inputs, len(gradient)
+    """Twin of what `Recurrent.learn` does beside the readout: labels that are due, by the kept gradients, into the cell."""
+    n_params = len(gradient)
     labelled = False
     for j in range(n_params):
         gradient[j] = 0.0
     for h in range(size.horizons):
-        if known[h]:
-            labelled = True
-            rls_learn(
-                floats,
-                at.recurrent_weights + h * n_inputs,
-                at.recurrent_covariance + h * n_inputs * n_inputs,
-                at.recurrent_pending + slots[h] * n_inputs,
-                n_inputs,
-                residual[h],
-                c,
-                gain,
-            )
+        labelled = labelled or known[h]
         first = at.recurrent_jacobian + slots[h] * n_params
         jacobian, factor = floats[first : first + n_params], residual[h]
         for j in range(n_params):
@@ -289,60 +289,36 @@ def recurrent_learn(
 @inner
 def linear_forecast(
     floats: Array,
-    at: Places,
-    size: Sizes,
+    of: Readout,
+    e: int,
+    c: Constants,
     increment: float,
-    deviation: float,
-    features: Array,
-    change: Array,
-    slots: IntArray,
+    beside: Array,
+    row: int,
     forecast: Array,
 ) -> None:
-    """Twin of `Linear.forecast`: write a forecast for each horizon and keep its inputs at its slot."""
-    n = size.inputs
-    lags = floats[at.linear_lags : at.linear_lags + size.lags]
+    """Twin of `Linear.forecast`: write a forecast for each horizon and keep its inputs and their gain."""
+    n = of.inputs[e]
+    lags = floats[of.lags_at[e] : of.lags_at[e] + of.lags[e]]
     shift_in(lags, increment)
-    for h in range(size.horizons):
-        first = at.linear_pending + slots[h] * n
-        inputs = floats[first : first + n]
-        put_inputs(inputs, 0, lags, deviation, features, change[h])
-        forecast[h] = weighed_inputs(
-            floats[at.linear_weights + h * n : at.linear_weights + (h + 1) * n], inputs
-        )
+    first = of.inputs_at[e] + row * n
+    inputs = floats[first : first + n]
+    put_inputs(inputs, 0, lags, beside)
+    readout_gain(floats, of, e, row, c)
+    for h in range(len(forecast)):
+        first = of.weights_at[e] + h * n
+        forecast[h] = weighed_inputs(floats[first : first + n], inputs)
 
 
 @inner
-def linear_learn(
-    floats: Array,
-    at: Places,
-    size: Sizes,
-    c: Constants,
-    slots: IntArray,
-    known: BoolArray,
-    residual: Array,
-    gain: Array,
-) -> None:
-    """Twin of `Linear.learn`."""
-    n = size.inputs
-    for h in range(size.horizons):
-        if known[h]:
-            rls_learn(
-                floats,
-                at.linear_weights + h * n,
-                at.linear_covariance + h * n * n,
-                at.linear_pending + slots[h] * n,
-                n,
-                residual[h],
-                c,
-                gain,
-            )
-
-
-@inner
-def bounded_residual(floats: Array, place: int, seen: int, c: Constants, residual: float) -> float:
-    """Winsorise an expert's residual and take it into its running variance, which lies at `place`."""
+def bounded_residual(
+    floats: Array, place: int, seen: int, c: Constants, residual: float
+) -> tuple[float, float]:
+    """Winsorise an expert's residual and take it into its running variance, which lies at `place`; return it and the bound."""
     variance = floats[place]
     bound = c.residual_winsor * np.sqrt(variance)
-    bounded = clipped(residual, bound if bound > 0.0 else c.residual_winsor)
+    if not bound > 0.0:
+        bound = c.residual_winsor
+    bounded = clipped(residual, bound)
     floats[place] = variance + max(1.0 / c.residual_span, 1.0 / max(seen, 1)) * (bounded * bounded - variance)
-    return bounded
+    return bounded, bound

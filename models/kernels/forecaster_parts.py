@@ -53,16 +53,9 @@ class Places(NamedTuple):
     pending_experts: int
     residual_variance: int
     residual_seen: int
-    linear_lags: int
-    linear_weights: int
-    linear_covariance: int
-    linear_pending: int
     recurrent_params: int
     recurrent_state: int
     recurrent_lags: int
-    recurrent_weights: int
-    recurrent_covariance: int
-    recurrent_pending: int
     recurrent_jacobian: int
     recurrent_gradient_norm: int
     recurrent_updated: int
@@ -79,6 +72,22 @@ class Places(NamedTuple):
     recurrent_optimizer_last_first_moment: int
     recurrent_optimizer_last_second_moment: int
     recurrent_optimizer_last_update_count: int
+
+
+class Readout(NamedTuple):
+    """A readout by least squares: which experts have one, and where its fields begin, see `models.experts.linear`.
+
+    Arrays of one number an expert; -1 for one without.
+    """
+
+    lags: IntArray
+    lags_at: IntArray
+    inputs: IntArray
+    inputs_at: IntArray
+    gain_at: IntArray
+    weights_at: IntArray
+    covariance_at: IntArray
+    forgetting: Array
 
 
 class Constants(NamedTuple):
@@ -114,7 +123,6 @@ class Constants(NamedTuple):
     drift_value_max: float
     residual_span: float
     residual_winsor: float
-    forgetting: float
     trace_ceiling: float
     log_max: float
     decay_min: float
@@ -234,6 +242,15 @@ def season_update(
             known[h, cycle] = there
             then[h, cycle], begin[h, cycle] = levels[ahead % length], levels[start % length]
     ints[at.season_rows] = rows + 1
+
+
+@inner
+def calendar_update(time: float, periods: Array, harmonics: Array, waves: Array) -> None:
+    """Twin of `calendar` for one time: write sines and cosines by turns."""
+    for k in range(len(periods)):
+        period = periods[k]
+        angle = 2.0 * np.pi * harmonics[k] * (time % period / period)
+        waves[2 * k], waves[2 * k + 1] = np.sin(angle), np.cos(angle)
 
 
 @inner

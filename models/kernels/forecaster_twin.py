@@ -8,6 +8,7 @@ import numpy as np
 
 from models import anomaly, intervals, scaling, season
 from models import forecaster as whole
+from models.calendar import WAVES
 from models.cells.activations import SATURATED_SLOPE
 from models.cells.complex_units import DECAY_MIN, LOG_MAX
 from models.cells.rtu import Rtu
@@ -22,7 +23,7 @@ from models.forecaster import Forecaster, StepResult
 from models.kernels import forecaster as kernel
 from models.kernels.arrays import laid
 from models.kernels.forecaster_experts import Sizes
-from models.kernels.forecaster_parts import Constants, Places
+from models.kernels.forecaster_parts import Constants, Places, Readout
 from models.mixtures import polynomial
 from models.mixtures.polynomial import PolynomialWeights
 from models.optimizers import rls
@@ -69,26 +70,24 @@ class ForecasterTwin:
     def __init__(self, forecaster: Forecaster, layout: Layout) -> None:
         """Take what the events need to know."""
         experts = forecaster.experts
-        linear = next((e for e in experts.values() if isinstance(e, Linear)), None)
         recurrent = next((e for e in experts.values() if isinstance(e, Recurrent)), None)
         self._horizons = forecaster.clock.horizons
         self._cycles = np.array(season.CYCLES, dtype=np.int64)
         self._kinds = np.array([KINDS[type(expert)] for expert in experts.values()], dtype=np.int64)
+        self._periods, self._harmonics = np.array(WAVES).T.copy()
         self._sizes = Sizes(
             horizons=forecaster.n_horizons,
+            rows=int(self._horizons[-1]),
             experts=forecaster.n_experts,
             features=forecaster.features.n_features,
             levels=forecaster.season.length,
-            lags=linear.lags if linear else 0,
-            recurrent_lags=recurrent.lags if recurrent else 0,
             units=recurrent.cell.n_units if recurrent else 0,
-            inputs=linear.n_inputs if linear else 0,
-            recurrent_inputs=recurrent.n_readout if recurrent else 0,
             adam=int(recurrent is not None and isinstance(recurrent.optimizer.part("last"), Adam)),
         )
-        self._work = kernel.work_for(self._sizes, len(self._cycles))
+        self._work = kernel.work_for(self._sizes, len(self._cycles), len(WAVES))
+        self._readouts = _readouts(experts, layout)
         constants = _constants(forecaster, recurrent)
-        self._settings = _as_record(_places(layout)), _as_record(self._sizes), _as_record(constants)
+        self._settings = _as_record(_places(layout, experts)), _as_record(self._sizes), _as_record(constants)
 
     def __call__(
         self, records: tuple[Record, ...], slots: IntArray, times: Array, values: Array, features: Array
@@ -106,9 +105,12 @@ class ForecasterTwin:
             ints,
             flags,
             *self._settings,
+            self._readouts,
             self._kinds,
             self._horizons,
             self._cycles,
+            self._periods,
+            self._harmonics,
             slots * n_targets,
             n_targets,
             laid(times, np.float64),
@@ -153,12 +155,35 @@ class ForecasterTwin:
         return result, sound
 
 
-def _places(layout: Layout) -> Places:
-    """Return where each field begins, under the name part_field."""
+READOUT_FIELDS: Final = ("lags", "inputs", "gain", "weights", "covariance")
+
+
+def _readouts(experts: dict[str, Expert], layout: Layout) -> Readout:
+    """Return the readouts of those experts that have one."""
+    found: dict[str, list[int]] = {name: [] for name in Readout._fields if name != "forgetting"}
+    forgetting: list[float] = []
+    for name, expert in experts.items():
+        own = expert if isinstance(expert, Linear | Recurrent) else None
+        places = layout.places.get(f"expert.{name}", {})
+        for field in READOUT_FIELDS:
+            found[f"{field}_at"].append(places[field].start if own else -1)
+        found["lags"].append(own.lags if own else 0)
+        found["inputs"].append(own.n_readout if isinstance(own, Recurrent) else own.n_inputs if own else 0)
+        forgetting.append(own.forgetting if own else 1.0)
+    return Readout(
+        **{name: np.array(values, dtype=np.int64) for name, values in found.items()},
+        forgetting=np.array(forgetting),
+    )
+
+
+def _places(layout: Layout, experts: dict[str, Expert]) -> Places:
+    """Return where each field begins that is no readout's, under the name part_field."""
+    readouts = {f"expert.{name}" for name, e in experts.items() if isinstance(e, Linear | Recurrent)}
     found = {
         f"{part.removeprefix('expert.')}_{name}".replace(".", "_"): place.start
         for part, fields in layout.places.items()
         for name, place in fields.items()
+        if part not in readouts or name not in READOUT_FIELDS
     }
     if unknown := set(found) - set(Places._fields):
         raise ValueError(f"the compiled forecaster does not know the fields {sorted(unknown)}")
@@ -208,7 +233,6 @@ def _constants(forecaster: Forecaster, recurrent: Recurrent | None) -> Constants
         drift_value_max=whole.DRIFT_VALUE_MAX,
         residual_span=whole.RESIDUAL_SPAN_EVENTS,
         residual_winsor=whole.RESIDUAL_WINSOR,
-        forgetting=rls.FORGETTING,
         trace_ceiling=rls.TRACE_CEILING,
         log_max=LOG_MAX,
         decay_min=DECAY_MIN,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models.bank import Bank
+from models.calendar import N_CALENDAR
 from models.experts import EXPERTS
 from models.forecast_protocols import Due, Observation
 from models.snapshot import dump, load
@@ -41,7 +42,22 @@ def observation(specification: Specification, *, rows: int, seed: int) -> Observ
         seasonal_level=rng.normal(size=(rows, n_horizons)),
         seasonal_change=rng.normal(size=(rows, n_horizons, 2)),
         features=rng.normal(size=(rows, specification.n_inputs)),
+        calendar=rng.normal(size=(rows, N_CALENDAR)),
+        row=rng.integers(0, specification.horizons[-1], size=rows),
         slot=offsets + rng.integers(0, specification.horizons, size=(rows, n_horizons)),
+    )
+
+
+def due_of(event: Observation, *, valid: bool) -> Due:
+    """Return labels of one for the forecasts made at an event, due or not."""
+    shape = event.slot.shape
+    return Due(
+        valid=np.full(shape, valid),
+        slot=event.slot,
+        origin=np.repeat(event.row[:, None], shape[1], axis=1),
+        target=np.full(shape, float(valid)),
+        residual=np.full(shape, 0.5 * valid),
+        bound=np.full(shape, 4.0),
     )
 
 
@@ -65,9 +81,7 @@ def test_what_it_is_handed_is_not_changed(name: str) -> None:
     expert = EXPERTS[name](specification)
     state = rows_of(expert.init_state(), rows=2)
     event = observation(specification, rows=2, seed=0)
-    due = Due(
-        valid=np.full((2, 2), True), slot=event.slot, target=np.ones((2, 2)), residual=np.full((2, 2), 0.5)
-    )
+    due = due_of(event, valid=True)
     for value in (
         *(getattr(event, f) for f in Observation.__slots__),
         *(getattr(due, f) for f in Due.__slots__),
@@ -83,12 +97,9 @@ def test_where_no_label_is_due_nothing_is_learned(name: str) -> None:
     specification = alone(name)
     expert = EXPERTS[name](specification)
     state, spared = rows_of(expert.init_state(), rows=3), rows_of(expert.init_state(), rows=3)
-    nothing = np.zeros((3, 2))
     for seed in range(6):
         event = observation(specification, rows=3, seed=seed)
-        expert.learn(
-            state, Due(valid=np.full((3, 2), False), slot=event.slot, target=nothing, residual=nothing)
-        )
+        expert.learn(state, due_of(event, valid=False))
         told, expected = expert.forecast(state, event), expert.forecast(spared, event)
         assert told.tobytes() == expected.tobytes()
 

@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 
 from models.bank import Bank
-from models.optimizers.rls import PRIOR_VARIANCE, TRACE_CEILING, rls_update
+from models.optimizers.rls import (
+    PRIOR_VARIANCE,
+    TRACE_CEILING,
+    rls_correct,
+    rls_gain,
+    rls_update,
+)
 from models.protocols import Array, BoolArray
 from tests.models.streams import SMALL, Stream, run, run_new, side_by_side, univariate
 
@@ -58,6 +64,51 @@ def test_the_weights_equal_the_closed_form_of_weighted_least_squares(forgetting:
             np.testing.assert_allclose(weights[row, horizon], expected, rtol=0, atol=1e-8)
             inverse = np.linalg.inv(information)
             np.testing.assert_allclose(covariance[row, horizon], inverse, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("late", [1, 5])
+def test_gains_that_wait_for_their_labels_give_the_weights_of_labels_that_came_at_once(late: int) -> None:
+    rng = np.random.default_rng(3)
+    inputs = rng.normal(size=(200, ROWS, SIZE))
+    targets = rng.normal(size=(200, ROWS, 1)) + inputs.sum(axis=-1, keepdims=True)
+    always = np.full((200, ROWS, 1), True)
+    at_once, _ = learned(inputs[:, :, None], targets, always, forgetting=0.99)
+    weights, covariance = new_state(horizons=1)
+    covariance = covariance[:, 0]
+    kept: list[tuple[Array, Array]] = []
+    bound = np.full((ROWS, 1), np.inf)
+    for row in range(len(inputs) + late):
+        if row >= late:
+            gain, phi = kept[row - late]
+            weights = rls_correct(weights, gain[:, None], phi[:, None], targets[row - late], bound, always[0])
+        if row < len(inputs):
+            gain, covariance = rls_gain(covariance, inputs[row], 0.99)
+            kept.append((gain, inputs[row]))
+    np.testing.assert_allclose(weights, at_once, rtol=0, atol=1e-12)
+
+
+def test_a_label_that_is_not_due_or_no_number_changes_no_weight_and_an_odd_one_little() -> None:
+    rng = np.random.default_rng(4)
+    weights, gain, phi = rng.normal(size=(3, 4, 2, SIZE))
+    target = np.array([[1.0, 2.0], [np.nan, 1.0], [np.inf, 0.0], [1e9, 0.0]])
+    valid = np.array([[False, True], [True, True], [True, True], [True, True]])
+    found = rls_correct(weights, gain, phi, target, np.full((4, 2), 2.0), valid)
+    assert found[0, 0].tobytes() == weights[0, 0].tobytes()
+    assert found[1, 0].tobytes() == weights[1, 0].tobytes()
+    np.testing.assert_allclose(found[3, 0], weights[3, 0] + 2.0 * gain[3, 0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found[2, 0], weights[2, 0] + 2.0 * gain[2, 0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e200])
+def test_a_gain_that_would_not_be_finite_is_none(wrong: float) -> None:
+    covariance = np.tile(PRIOR_VARIANCE * np.eye(SIZE), (2, 1, 1))
+    inputs = np.ones((2, SIZE))
+    inputs[1, 0] = wrong
+    with np.errstate(over="ignore", invalid="ignore"):
+        gain, after = rls_gain(covariance, inputs, 0.99)
+    assert not gain[1].any()
+    assert after[1].tobytes() == covariance[1].tobytes()
+    assert gain[0].all()
 
 
 def test_where_no_label_is_due_nothing_changes() -> None:

@@ -178,25 +178,28 @@ def slow_linear_forecasts(values: Array, horizons: tuple[int, ...], lags: int) -
     Each horizon keeps the rows it has labels for, and solves its weighted least squares anew at every label.
     """
     forgetting, prior, span, far = 0.9995, 0.1, 1000.0, 6.0
-    size = lags + 4
+    size = lags + 10
     information = {h: np.eye(size) / prior for h in horizons}
     moment = {h: np.zeros(size) for h in horizons}
     weights = {h: np.zeros(size) for h in horizons}
     variances, counts = dict.fromkeys(horizons, 0.0), dict.fromkeys(horizons, 0)
-    pending: list[tuple[int, int, float, float, Array, float]] = []
+    pending: list[tuple[int, int, float, float, Array, float, bool]] = []
     variance = mean = lowest = highest = 0.0
     recent = [0.0] * lags
     forecasts = np.zeros((len(values), len(horizons)))
     for row, value in enumerate(values):
-        for made_at, h, base, unit, inputs, said in [p for p in pending if p[0] + p[1] == row]:
-            residual = (value - base) / unit - said
-            counts[h] += 1
-            bound = 4.0 * np.sqrt(variances[h]) if variances[h] > 0.0 else 4.0
-            residual = float(np.clip(residual, -bound, bound))
-            variances[h] += max(1 / 200, 1 / counts[h]) * (residual**2 - variances[h])
-            # Least squares towards what was said plus the bounded residual, under the weights of now.
+        for made_at, h, base, unit, inputs, said, scaled in [p for p in pending if p[0] + p[1] == row]:
+            # Least squares towards the label, so far as it is not too far from what the weights of now say of it. A
+            # forecast that was in no unit has no label: as if it had been right.
+            error, goal = 0.0, float(weights[h] @ inputs)
+            if scaled:
+                counts[h] += 1
+                bound = 4.0 * np.sqrt(variances[h]) if variances[h] > 0.0 else 4.0
+                residual = float(np.clip((value - base) / unit - said, -bound, bound))
+                variances[h] += max(1 / 200, 1 / counts[h]) * (residual**2 - variances[h])
+                error = float(np.clip((value - base) / unit - goal, -bound, bound))
             information[h] = forgetting * information[h] + np.outer(inputs, inputs)
-            goal = float(weights[h] @ inputs) + residual
+            goal += error
             moment[h] = forgetting * moment[h] + goal * inputs
             weights[h] = np.asarray(np.linalg.solve(information[h], moment[h]), dtype=np.float64)
             assert made_at == row - h
@@ -213,12 +216,13 @@ def slow_linear_forecasts(values: Array, horizons: tuple[int, ...], lags: int) -
         margin = 0.1 * (highest - lowest)
         recent = [float(np.clip(change / scale, -far, far)), *recent[:-1]]
         deviation = float(np.clip((value - mean) / scale, -far, far))
-        inputs = np.array([*recent, deviation, 1.0, 0.0, 0.0])
+        day, week = row / 24.0, row / 168.0
+        waves = [f(2.0 * np.pi * turns) for turns in (day, 2.0 * day, week) for f in (np.sin, np.cos)]
+        inputs = np.array([*recent, deviation, 1.0, 0.0, 0.0, *waves])
         for place, h in enumerate(horizons):
             said = float(np.clip(value + scale * (weights[h] @ inputs), lowest - margin, highest + margin))
             forecasts[row, place] = said
-            if variance > 0.0:
-                pending.append((row, h, value, scale, inputs, (said - value) / scale))
+            pending.append((row, h, value, scale, inputs, (said - value) / scale, variance > 0.0))
     return forecasts
 
 

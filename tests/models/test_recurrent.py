@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models.bank import Bank
+from models.calendar import N_CALENDAR
 from models.cells import CELLS
 from models.experts.recurrent import INFLUENCE_CEILING, SKIP_CLIPS, Recurrent
 from models.forecast_protocols import Due, Observation
@@ -38,6 +39,8 @@ def observations(count: int, *, seed: int = 0) -> list[Observation]:
             seasonal_level=rng.normal(size=(1, 2)),
             seasonal_change=rng.normal(size=(1, 2, 2)),
             features=rng.normal(size=(1, 1)),
+            calendar=np.linspace(-1.0, 1.0, N_CALENDAR)[None],
+            row=np.array([row % 3]),
             slot=np.array([[0, 1 + row % 3]]),
         )
         for row in range(count)
@@ -63,8 +66,10 @@ def due_now(expert: Recurrent, event: Observation, residual: list[float], valid:
     return Due(
         valid=np.array([valid]),
         slot=event.slot,
+        origin=np.repeat(event.row[:, None], 2, axis=1),
         target=np.zeros((1, 2)),
         residual=np.where([valid], [residual], 0.0),
+        bound=np.full((1, 2), 4.0),
     )
 
 
@@ -96,16 +101,17 @@ def test_the_readout_sees_the_units_the_lags_and_what_stands_beside_them(cell: s
     state = new_state(expert)
     forecast = forecast_after(expert, state, events)
     last, read = events[-1], expert.cell.read_out(state["state"])[0][0]
+    expected = [
+        *read.reshape(-1),
+        *(event.increment[0] for event in events[:-4:-1]),
+        last.deviation[0],
+        *last.features[0],
+        1.0,
+        *last.seasonal_change[0, 0],
+        *last.calendar[0],
+    ]
+    assert state["inputs"][0, last.row[0]].tolist() == expected
     for place in range(len(HORIZONS)):
-        expected = [
-            *read.reshape(-1),
-            *(event.increment[0] for event in events[:-4:-1]),
-            last.deviation[0],
-            *last.features[0],
-            1.0,
-            *last.seasonal_change[0, place],
-        ]
-        assert state["pending"][0, last.slot[0, place]].tolist() == expected
         np.testing.assert_allclose(forecast[place], state["weights"][0, place] @ expected, rtol=1e-12)
 
 
@@ -121,7 +127,9 @@ def test_the_gradient_kept_for_each_pending_forecast_is_that_forecasts_own(cell:
         forecast_after(expert, alone, events[: made_at + 1])
         slot = int(events[made_at].slot[0, 1])
         assert state["jacobian"][0, slot].tobytes() == alone["jacobian"][0, slot].tobytes()
-        assert state["pending"][0, slot].tobytes() == alone["pending"][0, slot].tobytes()
+        row = int(events[made_at].row[0])
+        for name in ("inputs", "gain"):
+            assert state[name][0, row].tobytes() == alone[name][0, row].tobytes()
 
 
 @pytest.mark.parametrize(
