@@ -17,6 +17,7 @@ from models.kernels.forecaster_experts import (
     copied,
     linear_forecast,
     readout_learn,
+    readout_settle,
     recurrent_forecast,
     recurrent_learn,
 )
@@ -101,6 +102,14 @@ def copied_whole(source: Array, target: Array) -> None:
     """Write an array over another."""
     for i in range(len(source)):
         target[i] = source[i]
+
+
+@inner
+def copied_parts(source: Array, target: Array, parts: IntArray) -> None:
+    """Write parts of an array over those of another: parts are (P, 2), each from one place up to another."""
+    for part in range(len(parts)):
+        for i in range(parts[part, 0], parts[part, 1]):
+            target[i] = source[i]
 
 
 @inner
@@ -223,6 +232,7 @@ def advance(
     time: float,
     level: float,
     features: Array,
+    denominators: Array,
     w: Work,
 ) -> float:
     """Advance season, scale and state by the event, and let each expert forecast; return the scale."""
@@ -234,7 +244,7 @@ def advance(
     for e in range(size.experts):
         forecast = w.forecasts[e]
         if kinds[e] == LINEAR:
-            linear_forecast(f, of, e, c, increment, w.beside, row, forecast)
+            linear_forecast(f, of, e, increment, w.beside, row, denominators, forecast)
         elif kinds[e] == RECURRENT:
             recurrent_forecast(
                 f,
@@ -253,6 +263,7 @@ def advance(
                 w.seen,
                 w.read,
                 w.credit,
+                denominators,
                 forecast,
             )
         else:
@@ -365,6 +376,8 @@ def events(
     saved: Array,
     saved_ints: IntArray,
     saved_flags: BoolArray,
+    parts: IntArray,
+    denominators: Array,
     w: Work,
 ) -> None:
     """Take one event of each series; its targets are the next rows of the records.
@@ -394,13 +407,15 @@ def events(
         saved: room for a series' records before the event, (K, size).
         saved_ints: as above.
         saved_flags: as above.
+        parts: of `floats` that are saved: all but the covariances, which change last, (P, 2).
+        denominators: room for those of the readouts' gains, (K, E).
         w: room for what an event needs on its way.
     """
     for b in range(len(rows)):
         first = rows[b]
         fine = True
         for k in range(n_targets):
-            copied_whole(floats[first + k], saved[k])
+            copied_parts(floats[first + k], saved[k], parts)
             copied_whole(ints[first + k], saved_ints[k])
             copied_whole(flags[first + k], saved_flags[k])
         for k in range(n_targets):
@@ -428,13 +443,20 @@ def events(
                 times[b],
                 level,
                 features[place],
+                denominators[k],
                 w,
             )
             fine = publish(f, g, at, size, c, level, scale, row, w) and fine
             tell(f, g, at, size, c, scale, row, row_flags)
         sound[b] = fine
-        if not fine:
+        if fine:
             for k in range(n_targets):
-                copied_whole(saved[k], floats[first + k])
+                row_of = (ints[first + k, at.clock_count] - 1) % size.rows
+                for e in range(size.experts):
+                    if of.inputs[e] > 0:
+                        readout_settle(floats[first + k], of, e, row_of, c, denominators[k])
+        else:
+            for k in range(n_targets):
+                copied_parts(saved[k], floats[first + k], parts)
                 copied_whole(saved_ints[k], ints[first + k])
                 copied_whole(saved_flags[k], flags[first + k])

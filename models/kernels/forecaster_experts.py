@@ -24,39 +24,50 @@ class Sizes(NamedTuple):
 
 
 @inner
-def readout_gain(floats: Array, of: Readout, e: int, row: int, c: Constants) -> None:
-    """Twin of `rls_gain` for an expert's inputs in a row of its ring: keep the gain, and take them into the covariance."""
-    n, covariance, forgetting = of.inputs[e], of.covariance_at[e], of.forgetting[e]
+def readout_gain(floats: Array, of: Readout, e: int, row: int, denominators: Array) -> None:
+    """Twin of the first half of `rls_gain` for an expert's inputs in a row of its ring: keep the gain.
+
+    The covariance is as it was until `readout_settle`, so that a series that is put back needs no copy of what is largest.
+    """
+    n, covariance = of.inputs[e], of.covariance_at[e]
     first = of.inputs_at[e] + row * n
     phi = floats[first : first + n]
     first = of.gain_at[e] + row * n
     gain = floats[first : first + n]
     for i in range(n):
         gain[i] = 0.0
-    trace = 0.0
     for i in range(n):
         factor, own = phi[i], floats[covariance + i * n : covariance + (i + 1) * n]
-        trace += own[i]
         for j in range(n):
             gain[j] += factor * own[j]
     power = 0.0
     for i in range(n):
         power += gain[i] * phi[i]
-    denominator = forgetting + power
+    denominator = of.forgetting[e] + power
     if not (np.isfinite(denominator) and denominator > 0.0):
-        for i in range(n):
-            gain[i] = 0.0
+        denominator = np.inf
+    for i in range(n):
+        gain[i] /= denominator
+    denominators[e] = denominator
+
+
+@inner
+def readout_settle(floats: Array, of: Readout, e: int, row: int, c: Constants, denominators: Array) -> None:
+    """Twin of the other half of `rls_gain`: take an expert's inputs into its covariance."""
+    n, covariance, forgetting = of.inputs[e], of.covariance_at[e], of.forgetting[e]
+    denominator = denominators[e]
+    if not np.isfinite(denominator):
         return
+    first = of.gain_at[e] + row * n
+    gain = floats[first : first + n]
+    trace = 0.0
+    for i in range(n):
+        trace += floats[covariance + i * (n + 1)]
     growth = 1.0 / forgetting if trace < c.trace_ceiling * n else 1.0
-    root = np.sqrt(denominator)
     for i in range(n):
-        gain[i] /= root
-    for i in range(n):
-        factor, own = gain[i], floats[covariance + i * n : covariance + (i + 1) * n]
+        factor, own = denominator * gain[i], floats[covariance + i * n : covariance + (i + 1) * n]
         for j in range(n):
             own[j] = (own[j] - factor * gain[j]) * growth
-    for i in range(n):
-        gain[i] /= root
 
 
 @inner
@@ -184,6 +195,7 @@ def recurrent_forecast(
     seen: Array,
     read: Array,
     credit: Array,
+    denominators: Array,
     forecast: Array,
 ) -> None:
     """Twin of `Recurrent.forecast`: write a forecast for each horizon, keep the inputs, and each gradient at its slot."""
@@ -205,7 +217,7 @@ def recurrent_forecast(
     inputs = floats[first : first + n_inputs]
     copied(read, inputs, 0)
     put_inputs(inputs, 2 * n, lags, beside)
-    readout_gain(floats, of, e, row, c)
+    readout_gain(floats, of, e, row, denominators)
     trace = floats[at.recurrent_memory_trace : at.recurrent_memory_trace + 2 * q * n]
     for h in range(size.horizons):
         first = of.weights_at[e] + h * n_inputs
@@ -291,10 +303,10 @@ def linear_forecast(
     floats: Array,
     of: Readout,
     e: int,
-    c: Constants,
     increment: float,
     beside: Array,
     row: int,
+    denominators: Array,
     forecast: Array,
 ) -> None:
     """Twin of `Linear.forecast`: write a forecast for each horizon and keep its inputs and their gain."""
@@ -304,7 +316,7 @@ def linear_forecast(
     first = of.inputs_at[e] + row * n
     inputs = floats[first : first + n]
     put_inputs(inputs, 0, lags, beside)
-    readout_gain(floats, of, e, row, c)
+    readout_gain(floats, of, e, row, denominators)
     for h in range(len(forecast)):
         first = of.weights_at[e] + h * n
         forecast[h] = weighed_inputs(floats[first : first + n], inputs)

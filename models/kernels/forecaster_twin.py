@@ -86,6 +86,7 @@ class ForecasterTwin:
         )
         self._work = kernel.work_for(self._sizes, len(self._cycles), len(WAVES))
         self._readouts = _readouts(experts, layout)
+        self._saved_parts = _between(self._readouts, layout)
         constants = _constants(forecaster, recurrent)
         self._settings = _as_record(_places(layout, experts)), _as_record(self._sizes), _as_record(constants)
 
@@ -122,6 +123,8 @@ class ForecasterTwin:
             np.empty((n_targets, floats.shape[1])),
             np.empty((n_targets, ints.shape[1]), np.int64),
             np.empty((n_targets, flags.shape[1]), np.bool_),
+            self._saved_parts,
+            np.empty((n_targets, n_experts)),
             self._work,
         )
         by_target = told.reshape(n_rows, n_targets, -1)
@@ -174,6 +177,15 @@ def _readouts(experts: dict[str, Expert], layout: Layout) -> Readout:
         **{name: np.array(values, dtype=np.int64) for name, values in found.items()},
         forgetting=np.array(forgetting),
     )
+
+
+def _between(readouts: Readout, layout: Layout) -> IntArray:
+    """Return what of a record of floats lies before, between and behind the covariances, (P, 2)."""
+    places = zip(readouts.covariance_at.tolist(), readouts.inputs.tolist(), strict=True)
+    ends = [0]
+    for start, size in sorted(place for place in places if place[1] > 0):
+        ends += [start, start + size * size]
+    return np.array([*ends, layout.sizes[0]], dtype=np.int64).reshape(-1, 2)
 
 
 def _places(layout: Layout, experts: dict[str, Expert]) -> Places:
