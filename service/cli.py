@@ -191,11 +191,17 @@ def replay(
         str,
         typer.Option(metavar="N|P%", help="Divide errors by the standard deviation of a series' first rows."),
     ] = "",
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="R.html", help="Write a page with charts of it all, to open in a browser."),
+    ] = None,
 ) -> None:
     """Learn from files, without a broker, and show the errors beside those of simple methods.
 
     One pass: each row is first predicted, then scored, then learned from, by the same code as the worker's.
     """
+    import shlex
+
     from service.tools.replay import ReplayOptions, run
     from service.tools.score import Share
     from service.tools.tables import Wanted
@@ -218,6 +224,8 @@ def replay(
         limit=limit,
         warmup=share("--warmup", warmup),
         standardise=share("--standardise", standardise) if standardise else None,
+        report=report,
+        command=shlex.join(["onward", *sys.argv[1:]]),
     )
     run(options, out=_console(), notes=_console(error=True))
 

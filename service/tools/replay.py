@@ -19,6 +19,9 @@ from models.bank import Bank, StepResult
 from models.specification import Specification, from_profile
 from service.tools.predictions_file import Made, PredictionsFile
 from service.tools.problem import WRONG_USAGE, CommandError
+from service.tools.report import page
+from service.tools.report.document import Asked, File, document
+from service.tools.report.recorder import Recorder, Round
 from service.tools.score import NOTHING, Array, Score, Share, table_lines
 from service.tools.tables import Row, Source, Table, Wanted, open_table, sources
 from service.tools.terminal import progress, say_columns, say_skipped
@@ -41,6 +44,9 @@ class ReplayOptions:
     limit: int | None = None
     warmup: Share = NOTHING
     standardise: Share | None = None
+    report: Path | None = None
+    command: str = ""
+    """As it was typed, for the report's head."""
 
 
 def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
@@ -58,13 +64,15 @@ def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
             predictions = PredictionsFile(stream, options.horizons)
         totals = _count_rows(files, options)
         replay: Replay | None = None
+        done: list[File] = []
         started = time.perf_counter()
         for file in files:
             with open_table(file, options.wanted) as table:
                 say_columns(table, options.wanted, notes)
                 if replay is None:
                     replay = Replay(options, _specification(options, table), totals, predictions)
-                _show_progress(replay.run(table), table, options, notes)
+                rows = _show_progress(replay.run(table), table, options, notes)
+                done.append(File.of(table, rows))
                 say_skipped(table, notes)
         if predictions is not None:
             predictions.finish()
@@ -76,6 +84,8 @@ def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
     if options.summary is not None:
         text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         options.summary.write_bytes(text)
+    if options.report is not None:
+        replay.write_report(options.report, done, notes)
     for line in table_lines(summary, standardised=options.standardise is not None, width=out.width):
         out.print(line, markup=False, soft_wrap=True)
     notes.print(
@@ -110,6 +120,8 @@ class Replay:
         self._totals = totals
         self._predictions = predictions
         self._series: dict[tuple[str, ...], Series] = {}
+        self._warmups: dict[str, int] = {}
+        self._recorder = None if options.report is None else Recorder(specification)
 
     def run(self, table: Table) -> Iterator[int]:
         """Learn a table's rows; after each call of the bank yield how many rows that was."""
@@ -122,22 +134,45 @@ class Replay:
             series = [one for row in rows for one in groups[row.series]]
             width = len(series) // len(rows)
             values = np.array([row.values for row in rows]).reshape(len(series), -1)
+            times = np.repeat(np.array([row.time for row in rows]), width)
             result = self._bank.step(
                 np.array([one.slot for one in series]),
-                np.repeat(np.array([row.time for row in rows]), width),
+                times,
                 values,
                 np.repeat(np.array([row.features for row in rows]), width, axis=0),
             )
-            self.score.add(np.array([one.index for one in series]), values, result)
+            index = [one.index for one in series]
+            self.score.add(np.array(index), values, result)
+            texts = [row.time_text for row in rows for _ in range(width)]
             if self._predictions is not None:
-                times = [row.time_text for row in rows for _ in range(width)]
-                _write(self._predictions, times, series, values, result)
+                _write(self._predictions, texts, series, values, result)
+            if self._recorder is not None:
+                self._recorder.add(Round(index, texts, times, values, result))
             yield len(rows)
         if self._predictions is not None and not table.columns.series:
             # No other file goes on with these series, so nothing that they wait for will come.
             self._predictions.finish(
                 [name for group in groups.values() for one in group for name in one.names]
             )
+
+    def write_report(self, path: Path, files: Sequence[File], notes: Console) -> None:
+        """Write the page of what was learned."""
+        recorder = self._recorder
+        if recorder is None:
+            raise ValueError("no report was asked for, so nothing was kept for one")
+        recorder.finish()
+        options, specification = self._options, self._bank.specification
+        asked = Asked(options.command, options.profile, options.standardise is not None, self._warmups)
+        data = page.render_within(
+            recorder, lambda: document(asked, specification, files, self.score, recorder)
+        )
+        page.write(path, data)
+        notes.print(
+            f"{path}: {len(data) / 1e6:.1f} MB; open it in a browser.",
+            style="dim",
+            markup=False,
+            soft_wrap=True,
+        )
 
     def _require_fitting(self, table: Table) -> None:
         needed, targets = self._bank.specification.targets, table.columns.targets
@@ -159,12 +194,16 @@ class Replay:
     def _find_or_make(self, base: str, names: tuple[str, ...], table: Table) -> Series:
         if names not in self._series:
             total, standardise = self._totals[base], self._options.standardise
+            warmup = self._options.warmup.of(total)
             index = self.score.admit(
                 names,
-                warmup=self._options.warmup.of(total),
+                warmup=warmup,
                 statistics_rows=0 if standardise is None else standardise.of(total),
             )
             self._series[names] = Series(self._bank.admit(), index, names)
+            if self._recorder is not None:
+                self._recorder.admit(index, names)
+                self._warmups.update(dict.fromkeys(names, warmup))
         elif not table.columns.series:
             raise CommandError(f"Two series would be named {names[0]!r}; rename {table.source.label}.")
         return self._series[names]
@@ -198,8 +237,11 @@ def _write(
             file.add(name, Made(time_text, *made))
 
 
-def _show_progress(steps: Iterator[int], table: Table, options: ReplayOptions, notes: Console) -> None:
-    """Go through the steps and draw how far they are: in rows up to a limit, or else in the file's bytes."""
+def _show_progress(steps: Iterator[int], table: Table, options: ReplayOptions, notes: Console) -> int:
+    """Go through the steps and draw how far they are: in rows up to a limit, or else in the file's bytes.
+
+    Return how many rows that was.
+    """
     path, by_bytes = table.source.path, options.limit is None
     size = options.limit if path is None or not by_bytes else path.stat().st_size
     with progress(table.source.name, size, notes) as advance:
@@ -211,6 +253,7 @@ def _show_progress(steps: Iterator[int], table: Table, options: ReplayOptions, n
         for step in steps:
             rows += step
             advance(done)
+    return rows
 
 
 def _count_rows(files: Sequence[Source], options: ReplayOptions) -> Counter[str]:
@@ -252,16 +295,28 @@ def _check(options: ReplayOptions, files: Sequence[Source]) -> None:
         if file.path is not None:
             with open_table(file, options.wanted):
                 pass
-    written = [path for path in (options.output, options.summary) if path is not None]
+    named = {"--output": options.output, "--summary": options.summary, "--report": options.report}
+    written = {option: path for option, path in named.items() if path is not None}
     read = {file.path.resolve() for file in files if file.path is not None}
-    for path in written:
+    for option, path in written.items():
         if path.resolve() in read:
             raise CommandError(
                 f"{path} is one of the files that are read; write to another.", exit_code=WRONG_USAGE
             )
-        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        if not _can_write(path, whole=option == "--report"):
             message = f"{path} cannot be written: check that its folder exists and is yours."
             raise CommandError(message, exit_code=WRONG_USAGE)
-    if len(written) == 2 and written[0].resolve() == written[1].resolve():
-        message = "--output and --summary name the same file; give each its own."
-        raise CommandError(message, exit_code=WRONG_USAGE)
+    for (first, one), (second, other) in itertools.combinations(written.items(), 2):
+        if one.resolve() == other.resolve():
+            message = f"{first} and {second} name the same file; give each its own."
+            raise CommandError(message, exit_code=WRONG_USAGE)
+
+
+def _can_write(path: Path, *, whole: bool) -> bool:
+    """Whether a file can be written there; a `whole` one is put in the place of what is there, in its folder."""
+    if path.is_dir():
+        return False
+    if whole:
+        place = path.resolve()
+        return os.access(place.parent, os.W_OK) and (place.is_file() or not place.exists())
+    return os.access(path if path.exists() else path.parent, os.W_OK)

@@ -121,7 +121,7 @@ class Score:
 
     def _scored(self, index: int, target: int, horizon: int) -> dict[str, Any]:
         at = (index, target, horizon)
-        n, deviation = int(self._n[at]), self._deviation(index, target)
+        n, deviation = int(self._n[at]), self.deviation(index, target)
 
         def errors(squared: float, absolute: float) -> dict[str, float | None]:
             if n == 0 or deviation == 0.0:
@@ -140,7 +140,8 @@ class Score:
             "experts": experts,
         }
 
-    def _deviation(self, index: int, target: int) -> float:
+    def deviation(self, index: int, target: int) -> float:
+        """Return what errors of a series' target are divided by, (1); 1 where they stay in raw units."""
         rows = min(int(self._statistics_rows[index]), int(self._events[index]))
         return float(np.sqrt(self._squares[index, target] / rows)) if rows else 1.0
 

@@ -6,16 +6,33 @@ import { axisText, timeText } from "./words.js";
 export const DRIFT = 1;
 export const RESTART = 2;
 // An anomaly score is the share of past events that were less surprising: this is one event in 200.
-const ANOMALY = 0.995;
+export const ANOMALY = 0.995;
+const PADDING = 16; // At the right of a chart, in pixels.
 const FONT = "11px system-ui, sans-serif";
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 const EXPERT_COLOURS = { last_value: "last-value", seasonal: "seasonal", linear: "linear", recurrent: "recurrent" };
 const SPARE = ["spare-1", "spare-2", "spare-3"];
 export const expertColour = (name, place) => EXPERT_COLOURS[name] ?? SPARE[place % SPARE.length];
 
-function axes(times, { small = false, values = axisText, splits = undefined } = {}) {
+// A label at the right end that would be cut off is left out; three pixels are half a letter.
+function uncut(chart, row, text) {
+  const room = chart.bbox.width / devicePixelRatio + PADDING - chart.valToPos(row, "x");
+  return 3 * text.length > room ? "" : text;
+}
+
+// Short labels, or whole numbers where short ones would not tell two places apart.
+function labels(places, short) {
+  const texts = places.map(short);
+  const said = texts.filter((text) => text);
+  if (new Set(said).size === said.length) return texts;
+  const step = Math.abs(places[1] - places[0]);
+  const decimals = Math.min(Math.max(Math.ceil(-Math.log10(step)), 0), 12);
+  return places.map((place) => place.toLocaleString("en", { maximumFractionDigits: decimals }));
+}
+
+export function axes(times, { small = false, values = axisText, splits = undefined } = {}) {
   const common = {
     stroke: colour("muted"),
     font: FONT,
@@ -29,27 +46,28 @@ function axes(times, { small = false, values = axisText, splits = undefined } = 
       size: 24,
       gap: 6,
       grid: { show: false },
-      values: (_, rows) => rows.map((row) => times(row)),
+      values: (self, rows) => rows.map((row) => uncut(self, row, times(row))),
     },
     {
       ...common,
       ...(splits && { splits, filter: (_, all) => all }),
-      size: small ? 42 : 50,
+      size: (_, texts) => Math.max(small ? 42 : 50, 10 + 6 * Math.max(...(texts ?? []).map((text) => text.length))),
       gap: 4,
       space: small ? 30 : 34,
-      values: (_, splits) => splits.map(values),
+      values: (_, all) => labels(all, values),
     },
   ];
 }
 
-const rowRange = (_, low, high) => (low == null ? [0, 1] : low === high ? [low - 1, high + 1] : [low, high]);
+export const rowRange = (_, low, high) => (low == null ? [0, 1] : low === high ? [low - 1, high + 1] : [low, high]);
 
 // The value axis holds what came, and of forecast and interval what is near: a first wild interval would
-// flatten everything else.
-export function valueRange(panel) {
+// flatten everything else. `from` and `to` are the first and the last place that are seen.
+export function valueRange(panel, [from, to] = [0, panel.rows.length - 1]) {
   let low = Infinity;
   let high = -Infinity;
-  for (const value of panel.actual) {
+  for (let i = from; i <= to; i += 1) {
+    const value = panel.actual[i];
     if (value == null) continue;
     low = Math.min(low, value);
     high = Math.max(high, value);
@@ -58,7 +76,8 @@ export function valueRange(panel) {
   const room = (high - low || Math.abs(high) || 1) * 0.3;
   let [bottom, top] = [low, high];
   for (const column of [panel.predicted, panel.lower, panel.upper]) {
-    for (const value of column) {
+    for (let i = from; i <= to; i += 1) {
+      const value = column[i];
       if (value == null) continue;
       bottom = Math.min(bottom, Math.max(value, low - room));
       top = Math.max(top, Math.min(value, high + room));
@@ -68,7 +87,8 @@ export function valueRange(panel) {
   return [bottom - pad, top + pad];
 }
 
-// Drift and restarts are lines over the whole height, anomalies are rings on the value.
+// Drift and restarts are lines over the whole height, anomalies are rings on the value: from `ringsFrom` on, where a
+// panel has too many to ring them all.
 function drawMarks(chart, panel) {
   const { ctx, bbox } = chart;
   const pixel = devicePixelRatio || 1;
@@ -95,7 +115,7 @@ function drawMarks(chart, panel) {
       ctx.lineTo(x, bbox.top + 6 * pixel);
       ctx.fill();
     }
-    if (panel.anomaly[i] >= ANOMALY && panel.actual[i] != null) {
+    if (panel.anomaly[i] >= (panel.ringsFrom ?? ANOMALY) && panel.actual[i] != null) {
       ctx.strokeStyle = colour("anomaly");
       ctx.lineWidth = 1.75 * pixel;
       ctx.beginPath();
@@ -106,13 +126,13 @@ function drawMarks(chart, panel) {
   ctx.restore();
 }
 
-function create(element, options, data) {
+export function create(element, options, data) {
   return new uPlot(
     {
       width: Math.max(element.clientWidth, 160),
       height: element.clientHeight,
       legend: { show: false },
-      padding: [8, 16, 0, 0],
+      padding: [8, PADDING, 0, 0],
       ...options,
     },
     data,
@@ -120,7 +140,25 @@ function create(element, options, data) {
   );
 }
 
-const line = (name, width, more = {}) => ({ stroke: colour(name), width, points: { show: false }, ...more });
+export const line = (name, width, more = {}) => ({ stroke: colour(name), width, points: { show: false }, ...more });
+
+// What all charts of one series do when pointed at. A panel with a `zoom` may be seen in part: it is told which rows
+// were drawn out with the pointer, or null for all of them.
+export function pointing(panel) {
+  const cursor = { sync: { key: "detail" }, y: false, drag: { x: panel.zoom != null, y: false, setScale: false } };
+  return panel.zoom ? { ...cursor, bind: { dblclick: () => () => panel.zoom(null) } } : cursor;
+}
+
+export function drawnOut(panel) {
+  if (!panel.zoom) return [];
+  return [
+    (self) => {
+      const { left, width } = self.select;
+      self.setSelect({ left: 0, width: 0 }, false);
+      if (width > 3) panel.zoom([self.posToVal(left, "x"), self.posToVal(left + width, "x")]);
+    },
+  ];
+}
 
 // A series: value, forecast, interval and marks. `reading` is told the place that is pointed at.
 export function seriesChart(element, panel, { small, reading = null }) {
@@ -128,11 +166,9 @@ export function seriesChart(element, panel, { small, reading = null }) {
   const chart = create(
     element,
     {
-      scales: { x: { time: false, range: rowRange }, y: { range: () => valueRange(panel) } },
+      scales: { x: { time: false, range: rowRange }, y: { range: (self) => valueRange(panel, self.series[0].idxs ?? undefined) } },
       axes: axes(panel.timeOf, { small }),
-      cursor: reading
-        ? { sync: { key: "detail" }, y: false, drag: { x: false, y: false } }
-        : { show: false },
+      cursor: reading ? pointing(panel) : { show: false },
       series: [
         {},
         line("band", 0),
@@ -144,6 +180,7 @@ export function seriesChart(element, panel, { small, reading = null }) {
       hooks: {
         draw: [(self) => drawMarks(self, panel)],
         setCursor: reading ? [(self) => reading(self.cursor.idx)] : [],
+        setSelect: drawnOut(panel),
       },
     },
     data(),
@@ -151,10 +188,8 @@ export function seriesChart(element, panel, { small, reading = null }) {
   return { chart, draw: () => chart.setData(data()) };
 }
 
-const DETAIL = { sync: { key: "detail" }, y: false, drag: { x: false, y: false } };
-
 // Moving means of the absolute error: the forecast's and each method's.
-export function errorChart(element, panel, methods) {
+export function errorChart(element, panel, methods, hooks = {}) {
   const order = [...methods.keys()].reverse(); // The forecast is the first of them, and lies on top.
   const data = () => [panel.rows, ...order.map((place) => panel.errors.map((row) => row[place] ?? null))];
   const chart = create(
@@ -162,7 +197,8 @@ export function errorChart(element, panel, methods) {
     {
       scales: { x: { time: false, range: rowRange }, y: { range: (_, __, high) => [0, high > 0 ? high * 1.08 : 1] } },
       axes: axes(panel.timeOf),
-      cursor: DETAIL,
+      cursor: pointing(panel),
+      hooks: { ...hooks, setSelect: drawnOut(panel) },
       series: [
         {},
         ...order
@@ -176,7 +212,7 @@ export function errorChart(element, panel, methods) {
 }
 
 // The shares of the methods, one upon the other up to 1. The highest is drawn first, the others over it.
-export function weightChart(element, panel, experts) {
+export function weightChart(element, panel, experts, hooks = {}) {
   const data = () => {
     const columns = experts.map(() => []);
     for (const weights of panel.weights) {
@@ -193,7 +229,8 @@ export function weightChart(element, panel, experts) {
     {
       scales: { x: { time: false, range: rowRange }, y: { range: [0, 1] } },
       axes: axes(panel.timeOf, { values: (value) => `${Math.round(value * 100)}%` }),
-      cursor: DETAIL,
+      cursor: pointing(panel),
+      hooks: { ...hooks, setSelect: drawnOut(panel) },
       series: [
         {},
         ...experts
@@ -207,7 +244,7 @@ export function weightChart(element, panel, experts) {
 }
 
 // Powers of ten alone, and not more than about four of them.
-function decades(_, __, low, high) {
+export function decades(_, __, low, high) {
   const first = Math.ceil(Math.log10(low) - 1e-9);
   const last = Math.floor(Math.log10(high) + 1e-9);
   const stride = Math.max(1, Math.ceil((last - first) / 4));
@@ -219,7 +256,7 @@ function decades(_, __, low, high) {
 const positive = (values) => values.map((value) => (value > 0 ? value : null));
 
 // Gradient and influence norm, on an axis of powers of ten.
-export function normChart(element, panel) {
+export function normChart(element, panel, hooks = {}) {
   const data = () => [panel.rows, positive(panel.gradient), positive(panel.influence)];
   const chart = create(
     element,
@@ -229,7 +266,8 @@ export function normChart(element, panel) {
         y: { distr: 3, range: (_, low, high) => (low == null ? [0.1, 10] : uPlot.rangeLog(low, high, 10, false)) },
       },
       axes: axes(panel.timeOf, { splits: decades }),
-      cursor: DETAIL,
+      cursor: pointing(panel),
+      hooks: { ...hooks, setSelect: drawnOut(panel) },
       series: [{}, line("gradient", 1.25), line("influence", 2)],
     },
     data(),

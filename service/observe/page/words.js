@@ -50,9 +50,11 @@ export function skillTotal(skill) {
   return percent === 0 ? "±0%" : percent > 0 ? `−${percent}%` : `+${-percent}%`;
 }
 
-export function errorSentence(error, naive, name, span, rows) {
+const overText = (span, rows) =>
+  rows < span ? `Over its first ${countText(rows)} rows` : `Over its last ${countText(span)} or so rows`;
+
+export function errorSentence(error, naive, name, span, rows, over = overText(span, rows)) {
   if (error == null || naive == null) return "Its first labels have not arrived yet.";
-  const over = rows < span ? `Over its first ${countText(rows)} rows` : `Over its last ${countText(span)} or so rows`;
   const skill = naive > 0 ? 1 - error / naive : 0;
   const verdict = Math.round(Math.abs(skill) * 100) === 0
     ? "as much as"
