@@ -128,10 +128,10 @@ def test_options_reach_the_replay(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TABLE.replace("time,value", "a b,c"))
     columns = ("--time-column", "a b", "--target-columns", "c")
     scored = ("--horizons", "3,1", "--limit", "40", "--warmup", "25%", "--standardise", "20")
-    done = onward(
-        "replay", "t.csv", *columns, *scored, "--profile", "fast", "--summary", "s.json", folder=tmp_path
-    )
+    written = ("--profile", "fast", "--summary", "s.json", "--report", "r.html")
+    done = onward("replay", "t.csv", *columns, *scored, *written, folder=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "onward replay t.csv --time-column 'a b' --target-columns c" in (tmp_path / "r.html").read_text()
     series = json.loads((tmp_path / "s.json").read_text())["series"]["t"]
     assert series["events"] == 40
     assert {horizon: one["n"] for horizon, one in series["horizons"].items()} == {"1": 30, "3": 30}

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
+from models.specification import Specification
 from service.observe import live
 from service.observe import server as server_module
 from service.observe.live import DRIFT, FILES, PAGE, POINTS_MAX, RESTART, LiveFeed, LiveServer
@@ -64,7 +65,7 @@ def test_errors_are_averaged_for_the_forecast_and_every_expert() -> None:
     errors = points_of(feed, "a")[-1][ERRORS]
     assert errors[0] == pytest.approx(mean([one["error"] for one in settled]), rel=1e-6)
     _, state = feed.after(0)
-    assert state["experts"] == ["last_value", "seasonal", "linear", "recurrent"]
+    assert state["experts"] == list(Specification().experts)
     assert state["naive"] == ["last_value", "seasonal"]
     for place, name in enumerate(state["experts"]):
         assert errors[1 + place] == pytest.approx(mean([one["experts"][name] for one in settled]), rel=1e-6)

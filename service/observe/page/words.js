@@ -32,6 +32,8 @@ export const expertText = (name) =>
     last_value: "repeat the last value",
     seasonal: "repeat the last season",
     linear: "linear (RLS)",
+    linear_quick: "linear of few lags",
+    linear_long: "linear of many lags",
     recurrent: "recurrent (RTRL)",
   })[name] ?? name;
 
