@@ -18,7 +18,7 @@ import numpy as np
 from models.anomaly import AnomalyScore
 from models.calendar import calendar
 from models.drift import DETECTORS
-from models.experts import EXPERTS
+from models.experts import EXPERTS, prior_of
 from models.forecast_protocols import Due, Observation, RecurrentExpert
 from models.intervals import Interval
 from models.labels import LabelClock
@@ -107,7 +107,9 @@ class Forecaster:
         self.recurrent = {
             name: expert for name, expert in self.experts.items() if isinstance(expert, RecurrentExpert)
         }
-        self.mixture = entry(MIXTURES, specification.mixture, "mixture")(self.n_horizons, self.n_experts)
+        self.mixture = entry(MIXTURES, specification.mixture, "mixture")(
+            self.n_horizons, self.n_experts, prior_of(specification.experts)
+        )
         self.interval = Interval(horizons, specification.interval_level)
         self.anomaly = AnomalyScore()
         self.detector = entry(DETECTORS, specification.drift_detector, "drift_detector")()

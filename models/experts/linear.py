@@ -1,6 +1,6 @@
 """The linear expert: recursive least squares on the last increments, the level, the season and the time.
 
-    phi_t = [d_t .. d_{t-L+1}, y_t - mean, features, 1, seasonal changes, calendar],  y_{t+h} - y_t ~ s_t w_h' phi_t
+    phi_t = [d_t .. d_{t-L+1}, y_t - mean, features, 1, calendar, seasonal changes],  y_{t+h} - y_t ~ s_t w_h' phi_t
 
 One weight vector a horizon, each learned from its own labels as they arrive; one covariance, since what the horizons see is the same.
 Several of different lags and forgetting stand in the mixture side by side: which is best differs between series, and changes.
@@ -15,11 +15,12 @@ import numpy as np
 from models.calendar import N_CALENDAR
 from models.forecast_protocols import Due, Observation
 from models.optimizers.rls import FORGETTING, PRIOR_VARIANCE, rls_correct, rls_gain
-from models.protocols import Array, Fields, State
+from models.protocols import Array, Fields, IntArray, State
+from models.season import CYCLES
 from models.specification import Specification
 
-BESIDE = 4 + N_CALENDAR
-"""Inputs beside lags and features: the deviation, the constant, the two seasonal changes, and the calendar."""
+SEASON_HORIZONS_MAX: Final = 4
+"""Horizons whose seasonal changes are inputs: all share one covariance, so each sees those of the others."""
 
 QUICK_LAGS: Final = 24
 QUICK_FORGETTING: Final = 0.999
@@ -31,7 +32,7 @@ LONG_FORGETTING: Final = 0.9999
 
 
 class Linear:
-    """Recursive least squares on lags. Time O(F^2 + H F), memory O(F^2 + (H + longest horizon) F), F = lags + features + 10."""
+    """Recursive least squares on lags. Time O(F^2 + H F), memory O(F^2 + (H + longest horizon) F), F = lags + features + 10 to 16."""
 
     def __init__(
         self, specification: Specification, *, lags: int | None = None, forgetting: float = FORGETTING
@@ -41,7 +42,8 @@ class Linear:
         self.forgetting = forgetting
         self.n_horizons = len(specification.horizons)
         self.n_rows = specification.horizons[-1]
-        self.n_inputs = self.lags + specification.n_inputs + BESIDE
+        self.season_at = season_horizons(self.n_horizons)
+        self.n_inputs = self.lags + n_beside(specification)
 
     def init_state(self) -> Fields:
         """Return an expert that forecasts no change."""
@@ -55,7 +57,7 @@ class Linear:
         """Shift the newest increment in and forecast, (B, H)."""
         state["lags"] = np.concatenate((observation.increment[:, None], state["lags"][:, :-1]), axis=1)
         return forecast_readout(
-            state, linear_inputs(state["lags"], observation), observation, self.forgetting
+            state, linear_inputs(state["lags"], observation, self.season_at), observation, self.forgetting
         )
 
 
@@ -69,7 +71,24 @@ def long(specification: Specification) -> Linear:
     return Linear(specification, lags=LONG_FACTOR * specification.lags, forgetting=LONG_FORGETTING)
 
 
-def linear_inputs(lags: Array, observation: Observation) -> Array:
+def season_horizons(n_horizons: int) -> IntArray:
+    """Return which horizons' seasonal changes are inputs: the first, the last, and what lies evenly between.
+
+    Example:
+        >>> season_horizons(2).tolist(), season_horizons(48).tolist()
+        ([0, 1], [0, 16, 31, 47])
+    """
+    count = min(n_horizons, SEASON_HORIZONS_MAX)
+    return np.rint(np.linspace(0, n_horizons - 1, count)).astype(np.int64)
+
+
+def n_beside(specification: Specification) -> int:
+    """Return the inputs beside lags: the deviation, features, the constant, the calendar, and the seasonal changes."""
+    changes = len(CYCLES) * len(season_horizons(len(specification.horizons)))
+    return 2 + specification.n_inputs + N_CALENDAR + changes
+
+
+def linear_inputs(lags: Array, observation: Observation, season_at: IntArray) -> Array:
     """Return phi, (B, F)."""
     return np.concatenate(
         (
@@ -77,8 +96,8 @@ def linear_inputs(lags: Array, observation: Observation) -> Array:
             observation.deviation[:, None],
             observation.features,
             np.ones((len(lags), 1)),
-            observation.seasonal_change[:, 0],
             observation.calendar,
+            observation.seasonal_change[:, season_at].reshape(len(lags), -1),
         ),
         axis=1,
     )

@@ -15,11 +15,12 @@ import numpy as np
 
 from models.cells import CELLS
 from models.experts.linear import (
-    BESIDE,
     forecast_readout,
     init_readout,
     learn_readout,
     linear_inputs,
+    n_beside,
+    season_horizons,
 )
 from models.forecast_protocols import Due, Observation
 from models.optimizers import OPTIMIZERS, chain, clip_by_global_norm, finite_guard
@@ -64,7 +65,8 @@ class Recurrent:
             ),
         )
         self.n_read = self.cell.n_read_parts * self.cell.n_units
-        self.n_readout = self.n_read + self.lags + specification.n_inputs + BESIDE
+        self.n_readout = self.n_read + self.lags + n_beside(specification)
+        self.season_at = season_horizons(self.n_horizons)
         self.params_shape = (self.cell.n_params_per_unit, self.cell.n_units)
 
     def init_state(self) -> Fields:
@@ -132,7 +134,7 @@ class Recurrent:
         n_rows, n_horizons = observation.slot.shape
         state["lags"] = np.concatenate((observation.increment[:, None], state["lags"][:, :-1]), axis=1)
         flat = read.reshape(n_rows, self.n_read)
-        inputs = np.concatenate((flat, linear_inputs(state["lags"], observation)), axis=1)
+        inputs = np.concatenate((flat, linear_inputs(state["lags"], observation, self.season_at)), axis=1)
         of_units = state["weights"][:, :, : self.n_read].reshape(n_rows, n_horizons, *read.shape[1:])
         credit = np.zeros((n_rows, n_horizons, self.cell.n_parts, self.cell.n_units))
         for part in range(self.cell.n_read_parts):

@@ -7,94 +7,30 @@ put back as it was.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
 import numpy as np
 
 from models.kernels.forecaster_experts import (
     Sizes,
-    bounded_residual,
     copied,
     linear_forecast,
-    readout_learn,
     readout_settle,
     recurrent_forecast,
-    recurrent_learn,
 )
 from models.kernels.forecaster_parts import (
     Constants,
+    Experts,
     Places,
-    Readout,
-    anomaly_update,
     calendar_update,
     clipped,
-    drift_update,
     features_update,
-    interval_learn,
     mixture_combine,
-    mixture_learn,
     scale_update,
     season_update,
 )
+from models.kernels.forecaster_settle import learn, score
+from models.kernels.forecaster_work import LINEAR, RECURRENT, SEASONAL, Work
 from models.kernels.jit import inner, jit
 from models.protocols import Array, BoolArray, IntArray
-
-LAST_VALUE: Final = 0
-SEASONAL: Final = 1
-LINEAR: Final = 2
-RECURRENT: Final = 3
-
-FIGURES: Final = 7
-"""Anomaly score, scale, drift statistic, gradient norm, influence norm, spectral radius, saturated ratio."""
-FLAGS: Final = 4
-"""Drift, updated, clipped, skipped."""
-
-
-class Work(NamedTuple):
-    """Room for what an event needs on its way: of its horizons (H), cycles (C), experts (E), inputs and parameters."""
-
-    slots: IntArray
-    origins: IntArray
-    known: BoolArray
-    target: Array
-    residuals: Array
-    bounds: Array
-    then: Array
-    begin: Array
-    season_known: BoolArray
-    forecasts: Array
-    of_horizon: Array
-    features: Array
-    beside: Array
-    waves: Array
-    seen: Array
-    read: Array
-    credit: Array
-    gradient: Array
-
-
-def work_for(size: Sizes, n_cycles: int, n_waves: int) -> Work:
-    """Return room for an event of a forecaster of these sizes."""
-    return Work(
-        np.empty(size.horizons, np.int64),
-        np.empty(size.horizons, np.int64),
-        np.empty(size.horizons, np.bool_),
-        np.empty(size.horizons),
-        np.empty((size.experts, size.horizons)),
-        np.empty((size.experts, size.horizons)),
-        np.empty((size.horizons, n_cycles)),
-        np.empty((size.horizons, n_cycles)),
-        np.empty((size.horizons, n_cycles), np.bool_),
-        np.empty((size.experts, size.horizons)),
-        np.empty(size.experts),
-        np.empty(size.features),
-        np.empty(2 + size.features + n_cycles + 2 * n_waves),
-        np.empty(2 * n_waves),
-        np.empty(2 + size.features),
-        np.empty(2 * size.units),
-        np.empty(2 * size.units),
-        np.empty((6 + 2 * size.features) * size.units),
-    )
 
 
 @inner
@@ -113,107 +49,30 @@ def copied_parts(source: Array, target: Array, parts: IntArray) -> None:
 
 
 @inner
-def score(
-    f: Array,
-    i: IntArray,
-    g: BoolArray,
-    at: Places,
-    size: Sizes,
-    c: Constants,
-    horizons: IntArray,
-    level: float,
-    row: Array,
-    row_flags: BoolArray,
-    w: Work,
-) -> None:
-    """Score the forecasts that are due: what they were off by, and the residuals that there is to learn from."""
-    n_horizons, n_experts = size.horizons, size.experts
-    errors_at = 4 * n_horizons + 2 * n_horizons * n_experts
-    count, offset = i[at.clock_count], 0
-    for h in range(n_horizons):
-        slot = offset + count % horizons[h]
-        offset += horizons[h]
-        w.slots[h], w.known[h], w.target[h] = slot, False, 0.0
-        w.origins[h] = (count - horizons[h]) % size.rows
-        for e in range(n_experts):
-            w.residuals[e, h] = 0.0
-        if count < horizons[h]:
-            continue
-        base, unit = f[at.pending_level + slot], f[at.pending_scale + slot]
-        width = f[at.pending_half_width + slot]
-        experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
-        prediction = base + unit * f[at.pending_mixed + slot]
-        inside = prediction - unit * width <= level <= prediction + unit * width
-        row_flags[h], row_flags[n_horizons + h] = True, inside
-        row[3 * n_horizons + h] = level - prediction
-        for e in range(n_experts):
-            row[errors_at + h * n_experts + e] = level - (base + unit * experts[e])
-        w.target[h] = (level - base) / unit
-        # A forecast made before the series had a scale is in no unit: it is scored, but teaches nothing.
-        w.known[h] = g[at.pending_scaled + slot]
-        if w.known[h]:
-            place = at.residual_seen + h
-            i[place] += 1
-            for e in range(n_experts):
-                variance_at = at.residual_variance + h * n_experts + e
-                w.residuals[e, h], w.bounds[e, h] = bounded_residual(
-                    f, variance_at, i[place], c, w.target[h] - experts[e]
-                )
-    i[at.clock_count] = count + 1
-
-
-@inner
-def learn(
-    f: Array,
-    i: IntArray,
-    g: BoolArray,
-    at: Places,
-    of: Readout,
-    size: Sizes,
-    c: Constants,
-    kinds: IntArray,
-    row: Array,
-    row_flags: BoolArray,
-    w: Work,
-) -> bool:
-    """Let every part learn from what is due; return whether the first horizon's surprise is finite."""
-    n_horizons, n_experts = size.horizons, size.experts
-    figures = row[4 * n_horizons + 3 * n_horizons * n_experts :]
-    for e in range(n_experts):
-        if of.inputs[e] > 0:
-            readout_learn(f, of, e, w.origins, w.known, w.target, w.bounds[e])
-        if kinds[e] == RECURRENT:
-            recurrent_learn(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gradient)
-    finite, spread = True, f[at.interval_spread]
-    if w.known[0] and spread > 0.0:
-        surprise = abs(w.target[0] - f[at.pending_mixed + w.slots[0]]) / spread
-        finite = np.isfinite(surprise)
-        figures[0] = anomaly_update(f, at, c, surprise)
-        row_flags[2 * n_horizons] = drift_update(f, i, at, c, min(surprise, c.drift_value_max))
-    for h in range(n_horizons):
-        if w.known[h]:
-            slot = w.slots[h]
-            experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
-            mixture_learn(f, i, at, c, h, experts, w.target[h])
-            off = w.target[h] - f[at.pending_mixed + slot]
-            interval_learn(f, i, at, c, h, off, not row_flags[n_horizons + h])
-    return finite
-
-
-@inner
 def put_beside(
-    c: Constants, periods: Array, harmonics: Array, time: float, scale: float, deviation: float, w: Work
+    c: Constants,
+    season_at: IntArray,
+    periods: Array,
+    harmonics: Array,
+    time: float,
+    scale: float,
+    deviation: float,
+    w: Work,
 ) -> None:
     """Write what readouts see beside their lags: the tail of `linear_inputs`."""
     n_features, n_cycles = len(w.features), w.then.shape[1]
     w.beside[0] = deviation
     copied(w.features, w.beside, 1)
     w.beside[1 + n_features] = 1.0
-    for cycle in range(n_cycles):  # of the first horizon
-        moved = w.then[0, cycle] - w.begin[0, cycle] if w.season_known[0, cycle] else 0.0
-        w.beside[2 + n_features + cycle] = clipped(moved / scale, c.winsor)
     calendar_update(time, periods, harmonics, w.waves)
-    copied(w.waves, w.beside, 2 + n_features + n_cycles)
+    copied(w.waves, w.beside, 2 + n_features)
+    at = 2 + n_features + len(w.waves)
+    for place in range(len(season_at)):
+        h = season_at[place]
+        for cycle in range(n_cycles):
+            moved = w.then[h, cycle] - w.begin[h, cycle] if w.season_known[h, cycle] else 0.0
+            w.beside[at] = clipped(moved / scale, c.winsor)
+            at += 1
 
 
 @inner
@@ -221,12 +80,12 @@ def advance(
     f: Array,
     i: IntArray,
     at: Places,
-    of: Readout,
+    of: Experts,
     size: Sizes,
     c: Constants,
-    kinds: IntArray,
     horizons: IntArray,
     cycles: IntArray,
+    season_at: IntArray,
     periods: Array,
     harmonics: Array,
     time: float,
@@ -239,13 +98,13 @@ def advance(
     season_update(f, i, at, c, size.levels, time, level, cycles, horizons, w.then, w.begin, w.season_known)
     scale, increment, deviation = scale_update(f, i, at, c, level)
     features_update(f, i, at, c, features, w.features)
-    put_beside(c, periods, harmonics, time, scale, deviation, w)
+    put_beside(c, season_at, periods, harmonics, time, scale, deviation, w)
     row = (i[at.clock_count] - 1) % size.rows  # the clock has counted this row already
     for e in range(size.experts):
         forecast = w.forecasts[e]
-        if kinds[e] == LINEAR:
+        if of.kinds[e] == LINEAR:
             linear_forecast(f, of, e, increment, w.beside, row, denominators, forecast)
-        elif kinds[e] == RECURRENT:
+        elif of.kinds[e] == RECURRENT:
             recurrent_forecast(
                 f,
                 i,
@@ -269,7 +128,7 @@ def advance(
         else:
             for h in range(size.horizons):
                 seasonal = w.then[h, 0] if w.season_known[h, 0] else f[at.scale_mean]
-                forecast[h] = (seasonal - level) / scale if kinds[e] == SEASONAL else 0.0
+                forecast[h] = (seasonal - level) / scale if of.kinds[e] == SEASONAL else 0.0
     return scale
 
 
@@ -359,10 +218,10 @@ def events(
     at: Places,
     size: Sizes,
     c: Constants,
-    of: Readout,
-    kinds: IntArray,
+    of: Experts,
     horizons: IntArray,
     cycles: IntArray,
+    season_at: IntArray,
     periods: Array,
     harmonics: Array,
     rows: IntArray,
@@ -389,10 +248,10 @@ def events(
         at: places of fields in them.
         size: of the parts.
         c: constants.
-        of: the experts' readouts.
-        kinds: of the experts, in their order, (E,).
+        of: the experts.
         horizons: in rows, (H,).
         cycles: seasons back that are looked at, (C,).
+        season_at: horizons whose seasonal changes readouts see.
         periods: of the calendar's waves, in seconds.
         harmonics: of them.
         rows: first row of each series, (B,).
@@ -427,7 +286,7 @@ def events(
             for j in range(len(row_flags)):
                 row_flags[j] = False
             score(f, i, g, at, size, c, horizons, level, row, row_flags, w)
-            fine = learn(f, i, g, at, of, size, c, kinds, row, row_flags, w) and fine
+            fine = learn(f, i, g, at, of, size, c, row, row_flags, w) and fine
             scale = advance(
                 f,
                 i,
@@ -435,9 +294,9 @@ def events(
                 of,
                 size,
                 c,
-                kinds,
                 horizons,
                 cycles,
+                season_at,
                 periods,
                 harmonics,
                 times[b],

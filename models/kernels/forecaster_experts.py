@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.kernels.forecaster_parts import Constants, Places, Readout, clipped
+from models.kernels.forecaster_parts import Constants, Experts, Places, clipped
 from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
@@ -24,7 +24,7 @@ class Sizes(NamedTuple):
 
 
 @inner
-def readout_gain(floats: Array, of: Readout, e: int, row: int, denominators: Array) -> None:
+def readout_gain(floats: Array, of: Experts, e: int, row: int, denominators: Array) -> None:
     """Twin of the first half of `rls_gain` for an expert's inputs in a row of its ring: keep the gain.
 
     The covariance is as it was until `readout_settle`, so that a series that is put back needs no copy of what is largest.
@@ -52,7 +52,7 @@ def readout_gain(floats: Array, of: Readout, e: int, row: int, denominators: Arr
 
 
 @inner
-def readout_settle(floats: Array, of: Readout, e: int, row: int, c: Constants, denominators: Array) -> None:
+def readout_settle(floats: Array, of: Experts, e: int, row: int, c: Constants, denominators: Array) -> None:
     """Twin of the other half of `rls_gain`: take an expert's inputs into its covariance."""
     n, covariance, forgetting = of.inputs[e], of.covariance_at[e], of.forgetting[e]
     denominator = denominators[e]
@@ -72,7 +72,7 @@ def readout_settle(floats: Array, of: Readout, e: int, row: int, c: Constants, d
 
 @inner
 def readout_learn(
-    floats: Array, of: Readout, e: int, origins: IntArray, known: BoolArray, target: Array, bound: Array
+    floats: Array, of: Experts, e: int, origins: IntArray, known: BoolArray, target: Array, bound: Array
 ) -> None:
     """Twin of `learn_readout`: labels that are due, (H,), into the weights of an expert."""
     n = of.inputs[e]
@@ -182,7 +182,7 @@ def recurrent_forecast(
     floats: Array,
     ints: IntArray,
     at: Places,
-    of: Readout,
+    of: Experts,
     e: int,
     size: Sizes,
     c: Constants,
@@ -301,7 +301,7 @@ def recurrent_learn(
 @inner
 def linear_forecast(
     floats: Array,
-    of: Readout,
+    of: Experts,
     e: int,
     increment: float,
     beside: Array,

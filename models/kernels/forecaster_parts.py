@@ -74,12 +74,14 @@ class Places(NamedTuple):
     recurrent_optimizer_last_update_count: int
 
 
-class Readout(NamedTuple):
-    """A readout by least squares: which experts have one, and where its fields begin, see `models.experts.linear`.
+class Experts(NamedTuple):
+    """Of each expert the kind, the mixture's prior, and of its readout, see `models.experts.linear`, sizes and places.
 
-    Arrays of one number an expert; -1 for one without.
+    Arrays of one number an expert; 0 and -1 for one without a readout.
     """
 
+    kinds: IntArray
+    prior: Array
     lags: IntArray
     lags_at: IntArray
     inputs: IntArray
@@ -255,7 +257,14 @@ def calendar_update(time: float, periods: Array, harmonics: Array, waves: Array)
 
 @inner
 def mixture_learn(
-    floats: Array, ints: IntArray, at: Places, c: Constants, h: int, forecasts: Array, target: float
+    floats: Array,
+    ints: IntArray,
+    at: Places,
+    c: Constants,
+    h: int,
+    forecasts: Array,
+    target: float,
+    prior: Array,
 ) -> None:
     """Twin of `PolynomialWeights.learn` for one horizon whose label is due."""
     n_experts = len(forecasts)
@@ -280,15 +289,15 @@ def mixture_learn(
         slope = clipped(2.0 * error * (mixed - forecasts[e]) / unit, c.regret_max)
         regret[e] = c.mixture_keep * regret[e] + slope
         variation[e] = c.mixture_keep * variation[e] + slope * slope
-        total += _hope(regret[e], variation[e], c.optimism)
+        total += _hope(regret[e], variation[e], c.optimism, prior[e])
     if total > 0.0:
         for e in range(n_experts):
-            weights[e] = _hope(regret[e], variation[e], c.optimism) / total
+            weights[e] = _hope(regret[e], variation[e], c.optimism, prior[e]) / total
 
 
 @inner
-def _hope(regret: float, variation: float, optimism: float) -> float:
-    hopeful = max(regret + optimism * np.sqrt(variation), 0.0)
+def _hope(regret: float, variation: float, optimism: float, prior: float) -> float:
+    hopeful = prior * max(regret + optimism * np.sqrt(variation), 0.0)
     return hopeful / variation if variation > 0.0 else 0.0
 
 

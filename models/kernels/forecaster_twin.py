@@ -14,16 +14,18 @@ from models.cells.complex_units import DECAY_MIN, LOG_MAX
 from models.cells.rtu import Rtu
 from models.drift import page_hinkley
 from models.drift.page_hinkley import PageHinkley
+from models.experts import prior_of
 from models.experts.last_value import LastValue
-from models.experts.linear import Linear
+from models.experts.linear import Linear, season_horizons
 from models.experts.recurrent import INFLUENCE_CEILING, Recurrent
 from models.experts.seasonal import SeasonalNaive
 from models.forecast_protocols import Expert
 from models.forecaster import Forecaster, StepResult
 from models.kernels import forecaster as kernel
+from models.kernels import forecaster_work as work
 from models.kernels.arrays import laid
 from models.kernels.forecaster_experts import Sizes
-from models.kernels.forecaster_parts import Constants, Places, Readout
+from models.kernels.forecaster_parts import Constants, Experts, Places
 from models.mixtures import polynomial
 from models.mixtures.polynomial import PolynomialWeights
 from models.optimizers import rls
@@ -35,10 +37,10 @@ from models.records import Layout, Record
 from models.rules.rtrl_trace import RtrlTrace
 
 KINDS: Final[dict[type, int]] = {
-    LastValue: kernel.LAST_VALUE,
-    SeasonalNaive: kernel.SEASONAL,
-    Linear: kernel.LINEAR,
-    Recurrent: kernel.RECURRENT,
+    LastValue: work.LAST_VALUE,
+    SeasonalNaive: work.SEASONAL,
+    Linear: work.LINEAR,
+    Recurrent: work.RECURRENT,
 }
 
 
@@ -73,7 +75,7 @@ class ForecasterTwin:
         recurrent = next((e for e in experts.values() if isinstance(e, Recurrent)), None)
         self._horizons = forecaster.clock.horizons
         self._cycles = np.array(season.CYCLES, dtype=np.int64)
-        self._kinds = np.array([KINDS[type(expert)] for expert in experts.values()], dtype=np.int64)
+        self._season_at = season_horizons(forecaster.n_horizons)
         self._periods, self._harmonics = np.array(WAVES).T.copy()
         self._sizes = Sizes(
             horizons=forecaster.n_horizons,
@@ -84,9 +86,9 @@ class ForecasterTwin:
             units=recurrent.cell.n_units if recurrent else 0,
             adam=int(recurrent is not None and isinstance(recurrent.optimizer.part("last"), Adam)),
         )
-        self._work = kernel.work_for(self._sizes, len(self._cycles), len(WAVES))
-        self._readouts = _readouts(experts, layout)
-        self._saved_parts = _between(self._readouts, layout)
+        self._work = work.work_for(self._sizes, len(self._cycles), len(WAVES), len(self._season_at))
+        self._experts = _experts(forecaster, layout)
+        self._saved_parts = _between(self._experts, layout)
         constants = _constants(forecaster, recurrent)
         self._settings = _as_record(_places(layout, experts)), _as_record(self._sizes), _as_record(constants)
 
@@ -98,18 +100,18 @@ class ForecasterTwin:
         n_models, n_horizons, n_experts = n_rows * n_targets, self._sizes.horizons, self._sizes.experts
         floats, ints, flags = (record.reshape(-1, record.shape[-1]) for record in records)
         of_experts = n_horizons * n_experts
-        told = np.empty((n_models, 4 * n_horizons + 3 * of_experts + kernel.FIGURES))
-        told_flags = np.empty((n_models, 2 * n_horizons + kernel.FLAGS), dtype=np.bool_)
+        told = np.empty((n_models, 4 * n_horizons + 3 * of_experts + work.FIGURES))
+        told_flags = np.empty((n_models, 2 * n_horizons + work.FLAGS), dtype=np.bool_)
         sound = np.empty(n_rows, dtype=np.bool_)
         kernel.events(
             floats,
             ints,
             flags,
             *self._settings,
-            self._readouts,
-            self._kinds,
+            self._experts,
             self._horizons,
             self._cycles,
+            self._season_at,
             self._periods,
             self._harmonics,
             slots * n_targets,
@@ -161,27 +163,30 @@ class ForecasterTwin:
 READOUT_FIELDS: Final = ("lags", "inputs", "gain", "weights", "covariance")
 
 
-def _readouts(experts: dict[str, Expert], layout: Layout) -> Readout:
-    """Return the readouts of those experts that have one."""
-    found: dict[str, list[int]] = {name: [] for name in Readout._fields if name != "forgetting"}
+def _experts(forecaster: Forecaster, layout: Layout) -> Experts:
+    """Return the experts' kinds and priors, and the readouts of those that have one."""
+    ints = [name for name in Experts._fields if name not in ("prior", "forgetting")]
+    found: dict[str, list[int]] = {name: [] for name in ints}
     forgetting: list[float] = []
-    for name, expert in experts.items():
+    for name, expert in forecaster.experts.items():
         own = expert if isinstance(expert, Linear | Recurrent) else None
         places = layout.places.get(f"expert.{name}", {})
+        found["kinds"].append(KINDS[type(expert)])
         for field in READOUT_FIELDS:
             found[f"{field}_at"].append(places[field].start if own else -1)
         found["lags"].append(own.lags if own else 0)
         found["inputs"].append(own.n_readout if isinstance(own, Recurrent) else own.n_inputs if own else 0)
         forgetting.append(own.forgetting if own else 1.0)
-    return Readout(
+    return Experts(
         **{name: np.array(values, dtype=np.int64) for name, values in found.items()},
+        prior=prior_of(tuple(forecaster.experts)),
         forgetting=np.array(forgetting),
     )
 
 
-def _between(readouts: Readout, layout: Layout) -> IntArray:
+def _between(experts: Experts, layout: Layout) -> IntArray:
     """Return what of a record of floats lies before, between and behind the covariances, (P, 2)."""
-    places = zip(readouts.covariance_at.tolist(), readouts.inputs.tolist(), strict=True)
+    places = zip(experts.covariance_at.tolist(), experts.inputs.tolist(), strict=True)
     ends = [0]
     for start, size in sorted(place for place in places if place[1] > 0):
         ends += [start, start + size * size]

@@ -8,8 +8,8 @@ from models.forecast_protocols import Mixture
 from models.mixtures.exponential import ExponentialWeights
 from models.mixtures.polynomial import PolynomialWeights
 
-MIXTURES: dict[str, Callable[[int, int], Mixture]] = {
+MIXTURES: dict[str, Callable[..., Mixture]] = {
     "polynomial": PolynomialWeights,
     "exponential": ExponentialWeights,
 }
-"""Factories by name; each takes the number of horizons and the number of experts."""
+"""Factories by name; each takes the number of horizons and of experts, and may take `prior`, what each expert counts beforehand."""

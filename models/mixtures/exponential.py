@@ -2,7 +2,7 @@
 
     l_e = (target - f_e)^2 / v                      (1)  v: the running loss of the mixture
     L_e <- L_e - eta l_e,  w = softmax(L)           (2)
-    w <- (1 - alpha) w + alpha / E                  (3)
+    w <- (1 - alpha) w + alpha p                    (3)  p: the prior
 
 Sources: Vovk (1990); Herbster & Warmuth (1998) for fixed share.
 """
@@ -35,14 +35,16 @@ NEGLIGIBLE = 0.01
 class ExponentialWeights:
     """Weights of the experts, one set a horizon. The classic, kept to compare with."""
 
-    def __init__(self, n_horizons: int, n_experts: int) -> None:
-        """Start with equal weights."""
+    def __init__(self, n_horizons: int, n_experts: int, prior: Array | None = None) -> None:
+        """Take the numbers of horizons and of experts, and what each counts beforehand, (E,), by default the same."""
         self.n_horizons, self.n_experts = n_horizons, n_experts
+        own = np.ones(n_experts) if prior is None else prior
+        self.prior = own / own.sum()
 
     def init_state(self) -> Fields:
-        """Return equal weights."""
+        """Return the prior."""
         return {
-            "weights": np.full((self.n_horizons, self.n_experts), 1.0 / self.n_experts),
+            "weights": np.tile(self.prior, (self.n_horizons, 1)),
             "loss": np.zeros(self.n_horizons),
             "seen": np.zeros(self.n_horizons, dtype=np.int64),
         }
@@ -66,6 +68,6 @@ class ExponentialWeights:
         log = log - log.max(axis=-1, keepdims=True)
         weights = np.exp(log)
         weights = weights / weights.sum(axis=-1, keepdims=True)
-        weights = (1.0 - SHARE) * weights + SHARE / self.n_experts
+        weights = (1.0 - SHARE) * weights + SHARE * self.prior
         state["weights"] = np.where(valid[..., None], weights, state["weights"])
         state["loss"], state["seen"] = loss, seen

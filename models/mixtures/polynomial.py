@@ -2,11 +2,12 @@
 
     r_e = 2 (m - y) (m - f_e) / v                    (1)  m: the mixed forecast, v: its running loss
     R_e <- lambda R_e + r_e,  V_e <- lambda V_e + r_e^2   (2)
-    w_e proportional to max(R_e + c sqrt(V_e), 0) / V_e   (3)
+    w_e proportional to p_e max(R_e + c sqrt(V_e), 0) / V_e   (3)
 
 Eq. (1) is the slope of the loss towards expert e, so the weights compete with the best convex
 combination, not with the best expert alone. An expert whose regret R is clearly negative has weight 0. The term in c keeps the weight
-of experts whose regret is within its own noise; without it a single wild event leaves one expert alone.
+of experts whose regret is within its own noise; without it a single wild event leaves one expert alone. The
+prior p keeps several experts of one kind from counting as many.
 
 Source: Gaillard, Stoltz & van Erven (2014), "A second-order bound with excess losses", for c = 0.
 Cost O(H E).
@@ -51,9 +52,10 @@ class PolynomialWeights:
         [[1.0]]
     """
 
-    def __init__(self, n_horizons: int, n_experts: int) -> None:
-        """Take the numbers of horizons and of experts."""
+    def __init__(self, n_horizons: int, n_experts: int, prior: Array | None = None) -> None:
+        """Take the numbers of horizons and of experts, and what each counts beforehand, (E,), by default one."""
         self.n_horizons, self.n_experts = n_horizons, n_experts
+        self.prior = np.ones(n_experts) if prior is None else prior
 
     def init_state(self) -> Fields:
         """Return no regrets, and all weight on the first expert (the last value, by default)."""
@@ -96,7 +98,7 @@ class PolynomialWeights:
         slope = np.clip(np.where(known[..., None], slope, 0.0), -REGRET_MAX, REGRET_MAX)
         regret = KEEP * state["regret"] + slope  # Eq. (2)
         variation = KEEP * state["variation"] + slope * slope
-        hopeful = np.maximum(regret + OPTIMISM * np.sqrt(variation), 0.0)
+        hopeful = self.prior * np.maximum(regret + OPTIMISM * np.sqrt(variation), 0.0)
         raw = np.where(variation > 0.0, hopeful / np.where(variation > 0.0, variation, 1.0), 0.0)  # Eq. (3)
         total = raw.sum(axis=-1, keepdims=True)
         change = known[..., None] & (total > 0.0)

@@ -1,0 +1,106 @@
+"""What a value settles: the forecasts that were made for it are scored, and every part learns from them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.kernels.forecaster_experts import Sizes, bounded_residual, readout_learn, recurrent_learn
+from models.kernels.forecaster_parts import (
+    Constants,
+    Experts,
+    Places,
+    anomaly_update,
+    drift_update,
+    interval_learn,
+    mixture_learn,
+)
+from models.kernels.forecaster_work import RECURRENT, Work
+from models.kernels.jit import inner
+from models.protocols import Array, BoolArray, IntArray
+
+
+@inner
+def score(
+    f: Array,
+    i: IntArray,
+    g: BoolArray,
+    at: Places,
+    size: Sizes,
+    c: Constants,
+    horizons: IntArray,
+    level: float,
+    row: Array,
+    row_flags: BoolArray,
+    w: Work,
+) -> None:
+    """Score the forecasts that are due: what they were off by, and the residuals that there is to learn from."""
+    n_horizons, n_experts = size.horizons, size.experts
+    errors_at = 4 * n_horizons + 2 * n_horizons * n_experts
+    count, offset = i[at.clock_count], 0
+    for h in range(n_horizons):
+        slot = offset + count % horizons[h]
+        offset += horizons[h]
+        w.slots[h], w.known[h], w.target[h] = slot, False, 0.0
+        w.origins[h] = (count - horizons[h]) % size.rows
+        for e in range(n_experts):
+            w.residuals[e, h] = 0.0
+        if count < horizons[h]:
+            continue
+        base, unit = f[at.pending_level + slot], f[at.pending_scale + slot]
+        width = f[at.pending_half_width + slot]
+        experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
+        prediction = base + unit * f[at.pending_mixed + slot]
+        inside = prediction - unit * width <= level <= prediction + unit * width
+        row_flags[h], row_flags[n_horizons + h] = True, inside
+        row[3 * n_horizons + h] = level - prediction
+        for e in range(n_experts):
+            row[errors_at + h * n_experts + e] = level - (base + unit * experts[e])
+        w.target[h] = (level - base) / unit
+        # A forecast made before the series had a scale is in no unit: it is scored, but teaches nothing.
+        w.known[h] = g[at.pending_scaled + slot]
+        if w.known[h]:
+            place = at.residual_seen + h
+            i[place] += 1
+            for e in range(n_experts):
+                variance_at = at.residual_variance + h * n_experts + e
+                w.residuals[e, h], w.bounds[e, h] = bounded_residual(
+                    f, variance_at, i[place], c, w.target[h] - experts[e]
+                )
+    i[at.clock_count] = count + 1
+
+
+@inner
+def learn(
+    f: Array,
+    i: IntArray,
+    g: BoolArray,
+    at: Places,
+    of: Experts,
+    size: Sizes,
+    c: Constants,
+    row: Array,
+    row_flags: BoolArray,
+    w: Work,
+) -> bool:
+    """Let every part learn from what is due; return whether the first horizon's surprise is finite."""
+    n_horizons, n_experts = size.horizons, size.experts
+    figures = row[4 * n_horizons + 3 * n_horizons * n_experts :]
+    for e in range(n_experts):
+        if of.inputs[e] > 0:
+            readout_learn(f, of, e, w.origins, w.known, w.target, w.bounds[e])
+        if of.kinds[e] == RECURRENT:
+            recurrent_learn(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gradient)
+    finite, spread = True, f[at.interval_spread]
+    if w.known[0] and spread > 0.0:
+        surprise = abs(w.target[0] - f[at.pending_mixed + w.slots[0]]) / spread
+        finite = np.isfinite(surprise)
+        figures[0] = anomaly_update(f, at, c, surprise)
+        row_flags[2 * n_horizons] = drift_update(f, i, at, c, min(surprise, c.drift_value_max))
+    for h in range(n_horizons):
+        if w.known[h]:
+            slot = w.slots[h]
+            experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
+            mixture_learn(f, i, at, c, h, experts, w.target[h], of.prior)
+            off = w.target[h] - f[at.pending_mixed + slot]
+            interval_learn(f, i, at, c, h, off, not row_flags[n_horizons + h])
+    return finite

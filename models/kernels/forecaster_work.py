@@ -1,0 +1,67 @@
+"""Which experts a compiled forecaster has, what it tells, and room for what an event needs on its way."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from models.kernels.forecaster_experts import Sizes
+from models.protocols import Array, BoolArray, IntArray
+
+LAST_VALUE: Final = 0
+SEASONAL: Final = 1
+LINEAR: Final = 2
+RECURRENT: Final = 3
+
+FIGURES: Final = 7
+"""Anomaly score, scale, drift statistic, gradient norm, influence norm, spectral radius, saturated ratio."""
+FLAGS: Final = 4
+"""Drift, updated, clipped, skipped."""
+
+
+class Work(NamedTuple):
+    """Room for what an event needs on its way: of its horizons (H), cycles (C), experts (E), inputs and parameters."""
+
+    slots: IntArray
+    origins: IntArray
+    known: BoolArray
+    target: Array
+    residuals: Array
+    bounds: Array
+    then: Array
+    begin: Array
+    season_known: BoolArray
+    forecasts: Array
+    of_horizon: Array
+    features: Array
+    beside: Array
+    waves: Array
+    seen: Array
+    read: Array
+    credit: Array
+    gradient: Array
+
+
+def work_for(size: Sizes, n_cycles: int, n_waves: int, n_seasons: int) -> Work:
+    """Return room for an event of a forecaster of these sizes."""
+    return Work(
+        np.empty(size.horizons, np.int64),
+        np.empty(size.horizons, np.int64),
+        np.empty(size.horizons, np.bool_),
+        np.empty(size.horizons),
+        np.empty((size.experts, size.horizons)),
+        np.empty((size.experts, size.horizons)),
+        np.empty((size.horizons, n_cycles)),
+        np.empty((size.horizons, n_cycles)),
+        np.empty((size.horizons, n_cycles), np.bool_),
+        np.empty((size.experts, size.horizons)),
+        np.empty(size.experts),
+        np.empty(size.features),
+        np.empty(2 + size.features + 2 * n_waves + n_cycles * n_seasons),
+        np.empty(2 * n_waves),
+        np.empty(2 + size.features),
+        np.empty(2 * size.units),
+        np.empty(2 * size.units),
+        np.empty((6 + 2 * size.features) * size.units),
+    )
