@@ -68,7 +68,7 @@ class Cluster:
 
     @property
     def settings(self) -> Settings:
-        """The workers' settings."""
+        """The workers' settings, looked at anew: `changes` may be other ones by now."""
         tree: dict[str, dict[str, str]] = {}
         for name, value in self.variables().items():
             group, member = name.removeprefix("ONWARD_").lower().split("__")
@@ -86,19 +86,16 @@ class Cluster:
         self, events: Iterable[tuple[int, bytes | None, bytes | None]], pause_seconds: float = 0.0
     ) -> None:
         """Write events, a hundred at a time."""
+        topic = self.settings.topics.events
         async with AIOKafkaProducer(**self.options, acks="all") as producer:
             waiting = []
             for partition, key, value in events:
                 if value is None and key is None:  # aiokafka's own send would not have it
                     batch = producer.create_batch()
                     batch.append(timestamp=None, key=None, value=None)
-                    waiting.append(
-                        await producer.send_batch(batch, self.settings.topics.events, partition=partition)
-                    )
+                    waiting.append(await producer.send_batch(batch, topic, partition=partition))
                 else:
-                    waiting.append(
-                        await producer.send(self.settings.topics.events, value, key=key, partition=partition)
-                    )
+                    waiting.append(await producer.send(topic, value, key=key, partition=partition))
                 if len(waiting) == 100:
                     await asyncio.gather(*waiting)
                     waiting.clear()

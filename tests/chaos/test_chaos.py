@@ -67,7 +67,7 @@ async def test_workers_that_are_killed_frozen_and_stopped_learn_as_one_that_is_n
     rng = random.Random(int(os.environ.get(SEED_VARIABLE, "17")))
     await cluster.make_topics()
     async with crew_on(cluster) as crew, asyncio.TaskGroup() as group:
-        producing = group.create_task(cluster.produce(stream(EVENTS, seed=5), pause_seconds=0.1))
+        producing = group.create_task(cluster.produce(stream(EVENTS, seed=5), pause_seconds=0.2))
         blows = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]
         await cluster.wait_until_saved(1_000)
         for blow in blows:
