@@ -13,6 +13,8 @@ LOCK_ENVIRONMENT := .venv-lock
 IMAGE ?= onward:dev
 # Words to add to a target's command: make test ARGS="-k rtrl", make demo ARGS="--help".
 ARGS ?=
+# Tests run in as many processes as there are cores, shared out by tests/parallel.py; PARALLEL= runs them in one.
+PARALLEL ?= --numprocesses auto --maxprocesses 8
 
 # `python3.12` may be there and refuse to start (version managers do that), so each is asked, not just found.
 define find_python
@@ -38,7 +40,7 @@ demo: ## Set everything up and run it: embedded broker, real data, worker, live 
 .PHONY: test
 test: ## Set everything up and run the tests
 	@$(environment) dev
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: lint
 lint: ## Check the style, the types and the arrows between packages

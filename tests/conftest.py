@@ -25,6 +25,22 @@ settings.register_profile("explore", settings.get_profile("ci"), derandomize=Fal
 settings.load_profile(os.environ.get("ONWARD_HYPOTHESIS", "ci"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Say how the tests are shared, where several processes run them."""
+    from tests.parallel import GroupScheduling
+
+    return GroupScheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put first what is to begin first, where several processes run the tests; a run in one is left as it is."""
+    if hasattr(config, "workerinput"):
+        from tests.parallel import in_order
+
+        items[:] = in_order(items)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail where nothing may be skipped, a marked test whose programs are missing."""
