@@ -86,9 +86,12 @@ def test_the_page_adds_what_is_not_there_by_one_file_and_one_line_each() -> None
     assert not {"leaky", "mean_change", "cusum"} & {*CELLS, *EXPERTS, *DETECTORS}
 
 
+@pytest.mark.timeout(400)
 def test_what_the_page_adds_passes_every_check(extended: Path) -> None:
     report = extended / "report.xml"
     names = " or ".join((*CHECKS_MIN, "use.txt"))
+    # Cells that are here already and have such a name in theirs are checked where they are.
+    others = [cell for cell in CELLS if any(name in cell for name in CHECKS_MIN)]
     done = run_in(
         extended,
         "pytest",
@@ -98,7 +101,7 @@ def test_what_the_page_adds_passes_every_check(extended: Path) -> None:
         f"--junitxml={report}",
         "--doctest-glob=use.txt",
         "-k",
-        names,
+        " and not ".join((f"({names})", *others)),
         "use.txt",
         "models/cells/leaky.py",
         "tests/conformance",

@@ -22,8 +22,8 @@ from tests.conformance.cases import (
     one_row,
     relative_error,
 )
-from tests.oracles.cells import cell_oracle
-from tests.oracles.gradients import naive_advance, naive_step_jacobians
+from tests.conformance.references import jacobians_of_steps
+from tests.oracles.gradients import naive_advance
 
 STEPS = 7
 FORGOTTEN = [1, 4]
@@ -56,18 +56,16 @@ def two_rows(run: Run, rule: LearningRule, steps: int) -> tuple[State, Array, Ar
 def test_forgetting_units_takes_their_states_and_parameters_out_of_the_influence(
     cell_name: str, rule_name: str
 ) -> None:
-    run, oracle = make_run(cell_name), cell_oracle(cell_name)
+    run = make_run(cell_name)
     rule = RULES[rule_name](run.cell)
     units = np.zeros((1, run.cell.n_units), dtype=np.bool_)
     units[0, FORGOTTEN] = True
     memory, state = one_row(rule.init_memory()), run.state[None]
-    naive, expected = run.state, np.zeros((run.state.size, run.params.size))
+    expected = np.zeros((run.state.size, run.params.size))
     size = run.cell.n_parts * run.cell.n_units
-    for at in range(2 * STEPS):
+    for at, (jacobian, immediate) in enumerate(jacobians_of_steps(cell_name)[: 2 * STEPS]):
         state = advance(run, rule, memory, state, at).state
-        jacobian, immediate = naive_step_jacobians(oracle, run.params, naive, run.inputs[at])
         expected = naive_advance(expected, jacobian, immediate)
-        naive = oracle.step(run.params, naive, run.inputs[at])
         if at == STEPS - 1:
             rule.forget_units(memory, units)
             by_unit = expected[:size].reshape(run.cell.n_parts, run.cell.n_units, -1, run.cell.n_units)

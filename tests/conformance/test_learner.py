@@ -6,10 +6,6 @@ differences of its total loss, and runs are cut by a snapshot, repeated, and ref
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -23,7 +19,7 @@ from models.readouts import READOUTS
 from models.rules import RULES, exact_rule_for
 from models.updates import Descent, Filter, Update
 from tests.conformance.cases import PAIRS
-from tests.oracles.gradients import central_differences
+from tests.oracles.gradients import central_differences_of_rows
 
 STEPS = 6
 MODES = {
@@ -75,11 +71,6 @@ def drawn_params(state: State, rng: np.random.Generator) -> None:
             state[name] = 0.5 * rng.normal(size=state[name].shape)
 
 
-def with_block(total: Callable[[dict[str, Array]], Any], name: str, block: Array) -> Any:
-    """Return the total loss with one of the parameters' blocks changed."""
-    return total({name: block[None]})
-
-
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize(
@@ -100,23 +91,32 @@ def test_the_gradient_of_a_sequence_equals_central_differences(
     start = learner.init_state([3])
     drawn_params(start, rng)
 
-    def total(changes: dict[str, Array]) -> Any:
-        state = {name: value.copy() for name, value in (start | changes).items()}
+    def total(changes: dict[str, Array], rows: int = 1) -> Array:
+        """Return the loss of the sequence in each row, (rows,), each row with its own of the changed arrays."""
+        state = {
+            name: changes[name] if name in changes else value.repeat(rows, axis=0)
+            for name, value in start.items()
+        }
         losses = [
-            learner.step(state, x[None], y[None], np.array([scored])).loss[0]
+            learner.step(
+                state, x[None].repeat(rows, axis=0), y[None].repeat(rows, axis=0), np.full(rows, scored)
+            ).loss
             for x, y, scored in zip(inputs, targets, MODES[mode], strict=True)
         ]
-        return sum(losses)
+        return np.asarray(sum(losses))
+
+    def by_differences(name: str) -> Array:
+        """Return the derivative of the sequence's loss by one of the arrays."""
+        recorder.total.clear()
+        return central_differences_of_rows(
+            lambda points: total({name: points.copy()}, len(points)), start[name][0]
+        )
 
     total({})
     of_cell, of_readout = recorder.total[3][0], recorder.total[2][0]
-    expected = central_differences(lambda p: total({"params": p[None]}), start["params"][0])
+    expected = by_differences("params")
     assert np.abs(of_cell - expected).max() < 1e-6 * np.abs(expected).max()
-    blocks = [
-        central_differences(partial(with_block, total, name), start[name][0]).ravel()
-        for name in start
-        if name.startswith("readout.")
-    ]
+    blocks = [by_differences(name).ravel() for name in start if name.startswith("readout.")]
     of_blocks = np.concatenate(blocks)
     assert np.abs(of_readout - of_blocks).max() < 1e-6 * np.abs(of_blocks).max()
 

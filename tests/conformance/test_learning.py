@@ -17,6 +17,7 @@ from models.rules import RULES, exact_rule_for
 from tests.conformance.cases import EXACT_PAIRS, PAIRS, credit_to_state
 
 STEPS = 3000
+PUPIL_STEPS = 1500  # a teacher that is so near is followed sooner than memory is learned
 ROWS = 4  # models with parameters and a teacher of their own; losses are their mean
 DELAY = 2
 TARGET_VARIANCE = 0.25  # of inputs that are a half up or down at random
@@ -53,6 +54,8 @@ def losses_and_params(
     inputs = rng.choice(np.array([-0.5, 0.5]), size=steps + DELAY)
     rest, _ = cell.read_out(cell.init_state()[None])  # The sigmoid's units rest at one half.
     losses = np.zeros(steps)
+    windowed = rule if isinstance(rule, WindowedRule) else None
+    credited = rule if isinstance(rule, CreditedRule) else None
     for t in range(steps):
         x = np.full((ROWS, 1), inputs[t + DELAY])
         factors = cell.step(params, state, x)
@@ -64,13 +67,13 @@ def losses_and_params(
         losses[t] = (error**2).mean()
         credit = credit_to_state(cell, state, error[:, None, None] * readout)
         active = np.ones(ROWS, dtype=np.bool_)
-        if isinstance(rule, WindowedRule):
-            rule.take_credit(memory, credit)
-            gradient, active = rule.collect(memory)
+        if windowed is not None:
+            windowed.take_credit(memory, credit)
+            gradient, active = windowed.collect(memory)
         else:
             gradient = rule.gradient(memory, credit[:, None])[:, 0]
-            if isinstance(rule, CreditedRule):
-                rule.take_credit(memory, credit)
+            if credited is not None:
+                credited.take_credit(memory, credit)
         update, _ = optimizer.update(moments, gradient, active, params)
         params = params + update
     return losses, first, params
@@ -92,7 +95,7 @@ for_every_optimizer = pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
 
 @pytest.mark.parametrize("pair", STREAMING_PAIRS, ids="-".join)
 def test_a_pupil_learns_to_follow_its_teacher_by_an_exact_rule(pair: tuple[str, str]) -> None:
-    losses, before, after = losses_and_params(pair, guarded("adam", 0.003))
+    losses, before, after = losses_and_params(pair, guarded("adam", 0.003), steps=PUPIL_STEPS)
     assert losses[-300:].mean() < 0.5 * losses[:100].mean()
     assert np.abs(after - before).max() > 0.02
 

@@ -6,6 +6,8 @@ rows of it, in any order and number, which are run again by themselves and compa
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,7 +84,12 @@ def repeated(fields: State, rows: int) -> State:
 
 
 ALL_ROWS = list(range(ROWS))
-whole_batches: dict[tuple[tuple[str, str], str, tuple[int, int]], list[State]] = {}
+
+
+@lru_cache(maxsize=len(OPTIMIZERS))
+def results_of_all(pair: tuple[str, str], optimizer_name: str, sizes: tuple[int, int]) -> list[State]:
+    """Return the results of all models together, kept for the examples of one test."""
+    return results_of(pair, optimizer_name, sizes, ALL_ROWS)
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
@@ -95,10 +102,8 @@ whole_batches: dict[tuple[tuple[str, str], str, tuple[int, int]], list[State]] =
 def test_a_batchs_composition_changes_no_bit(
     pair: tuple[str, str], sizes: tuple[int, int], rows: list[int], optimizer_name: str
 ) -> None:
-    key = (pair, optimizer_name, sizes)
-    if key not in whole_batches:
-        whole_batches[key] = results_of(pair, optimizer_name, sizes, ALL_ROWS)
-    for part, whole in zip(results_of(pair, optimizer_name, sizes, rows), whole_batches[key], strict=True):
+    together = results_of_all(pair, optimizer_name, sizes)
+    for part, whole in zip(results_of(pair, optimizer_name, sizes, rows), together, strict=True):
         for name, values in part.items():
             assert values.tobytes() == whole[name][rows].tobytes(), name
 

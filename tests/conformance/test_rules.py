@@ -32,15 +32,12 @@ from tests.conformance.cases import (
     online_gradient,
     relative_error,
 )
-from tests.oracles.cells import cell_oracle
-from tests.oracles.gradients import (
-    bptt_gradient,
-    central_differences,
-    credit_of,
-    naive_advance,
-    naive_rtrl,
-    naive_step_jacobians,
-    total_loss,
+from tests.conformance.references import (
+    LEARNING_RATE,
+    gradient_by_bptt,
+    gradient_by_differences,
+    naive_states_and_influences,
+    params_learned_naively,
 )
 
 for_every_pair = pytest.mark.parametrize(("cell_name", "rule_name"), PAIRS)
@@ -87,11 +84,9 @@ def test_an_engine_refuses_a_cell_that_it_cannot_follow(rule_name: str, cell_nam
 def test_rtrl_gradient_equals_central_differences_for_fixed_parameters(
     cell_name: str, rule_name: str
 ) -> None:
-    run, oracle = make_run(cell_name), cell_oracle(cell_name)
+    run = make_run(cell_name)
     gradient = online_gradient(run, RULES[rule_name](run.cell))
-    expected = central_differences(
-        lambda params: total_loss(oracle, params, run.state, run.inputs, run.weights), run.params
-    )
+    expected = gradient_by_differences(cell_name)
     assert relative_error(gradient, expected) < 1e-6
     for of_gradient, of_expected in zip(gradient, expected, strict=True):
         # Group by group as well, so that a small one cannot hide behind a large one.
@@ -103,7 +98,7 @@ def test_rtrl_gradient_equals_central_differences_for_fixed_parameters(
 def test_rtrl_gradient_equals_bptt_for_fixed_parameters(cell_name: str, rule_name: str, seed: int) -> None:
     run = make_run(cell_name, seed=seed, steps=40)
     gradient = online_gradient(run, RULES[rule_name](run.cell))
-    expected = bptt_gradient(cell_oracle(cell_name), run.params, run.state, run.inputs, run.weights)
+    expected = gradient_by_bptt(cell_name, seed=seed, steps=40)
     assert relative_error(gradient, expected) < 1e-10
 
 
@@ -112,9 +107,7 @@ def test_the_influence_equals_naive_rtrl_at_every_step(cell_name: str, rule_name
     run = make_run(cell_name)
     rule = RULES[rule_name](run.cell)
     memory, state = one_row(rule.init_memory()), run.state[None]
-    for at, (expected_state, expected) in enumerate(
-        naive_rtrl(cell_oracle(cell_name), run.params, run.state, run.inputs)
-    ):
+    for at, (expected_state, expected) in enumerate(naive_states_and_influences(cell_name)):
         state = advance(run, rule, memory, state, at).state
         influence = influence_of(run.cell, rule, memory)
         np.testing.assert_allclose(state[0], expected_state, rtol=0, atol=1e-12)
@@ -129,28 +122,19 @@ def test_the_influence_equals_naive_rtrl_at_every_step(cell_name: str, rule_name
 def test_an_online_trajectory_equals_the_naive_one_while_the_parameters_move(
     cell_name: str, rule_name: str
 ) -> None:
-    run, oracle = make_run(cell_name), cell_oracle(cell_name)
-    rule, learning_rate = RULES[rule_name](run.cell), 0.003
+    run = make_run(cell_name)
+    rule = RULES[rule_name](run.cell)
     memory, state, params = one_row(rule.init_memory()), run.state[None], run.params[None].copy()
-    naive_params, naive_state = run.params.copy(), run.state
-    naive_influence = np.zeros((run.state.size, run.params.size))
     for x, weights in zip(run.inputs, run.weights, strict=True):
         factors = run.cell.step(params, state, x[None])
         state = factors.state
         rule.advance(memory, factors)
         read, _ = run.cell.read_out(state)
         credit = credit_to_state(run.cell, state, weights[None] + read)
-        params = params - learning_rate * rule.gradient(memory, credit[:, None])[:, 0]
-
-        jacobian, immediate = naive_step_jacobians(oracle, naive_params, naive_state, x)
-        naive_influence = naive_advance(naive_influence, jacobian, immediate)
-        naive_state = oracle.step(naive_params, naive_state, x)
-        naive_credit = credit_of(oracle, naive_state, weights).reshape(-1)
-        naive_params = naive_params - learning_rate * (naive_credit @ naive_influence).reshape(
-            run.params.shape
-        )
-    assert np.abs(naive_params - run.params).max() > 0.005
-    np.testing.assert_allclose(params[0], naive_params, rtol=0, atol=1e-11)
+        params = params - LEARNING_RATE * rule.gradient(memory, credit[:, None])[:, 0]
+    expected = params_learned_naively(cell_name)
+    assert np.abs(expected - run.params).max() > 0.005
+    np.testing.assert_allclose(params[0], expected, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize(("cell_name", "rule_name"), SETTLED_PAIRS)
@@ -159,7 +143,7 @@ def test_after_one_step_every_rule_without_chance_gives_the_immediate_gradient(
 ) -> None:
     run = make_run(cell_name, steps=1)
     gradient = online_gradient(run, RULES[rule_name](run.cell))
-    expected = bptt_gradient(cell_oracle(cell_name), run.params, run.state, run.inputs, run.weights)
+    expected = gradient_by_bptt(cell_name, steps=1)
     assert relative_error(gradient, expected) < 1e-12
 
 
@@ -167,8 +151,7 @@ def test_after_one_step_every_rule_without_chance_gives_the_immediate_gradient(
 def test_a_rule_called_approximate_is_not_exact(cell_name: str, rule_name: str) -> None:
     run = make_run(cell_name)
     gradient = online_gradient(run, RULES[rule_name](run.cell))
-    expected = bptt_gradient(cell_oracle(cell_name), run.params, run.state, run.inputs, run.weights)
-    assert relative_error(gradient, expected) > 1e-6
+    assert relative_error(gradient, gradient_by_bptt(cell_name)) > 1e-6
 
 
 @pytest.mark.parametrize("cell_name", [cell for cell in CELL_NAMES if follows("immediate", cell)])

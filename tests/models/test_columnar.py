@@ -18,7 +18,7 @@ from models.rules.rtrl_trace import RtrlTrace
 from tests.conformance.cases import Run, credit_to_state, one_row, online_gradient, relative_error
 from tests.oracles.columnar import constructive_step
 from tests.oracles.equations import CellOracle
-from tests.oracles.gradients import bptt_gradient, central_differences
+from tests.oracles.gradients import bptt_gradient, central_differences_of_rows
 
 STAGE_STEPS = 7
 SIZES = {"n_inputs": 2, "n_units": 5}  # stages of 2, 2 and 1
@@ -174,14 +174,15 @@ def test_the_newest_stage_has_the_true_gradient_and_a_frozen_one_has_none(stage:
             gradient += rule.gradient(memory, credit[:, None])[0, 0]
     at_birth = states_of(run.cell, run.params, run.inputs[:birth])[-1]
 
-    def loss(params: Array) -> Array:
-        state, total = at_birth[None], 0.0
+    def losses(params: Array) -> Array:
+        rows = len(params)
+        state, total = at_birth[None].repeat(rows, axis=0), np.zeros(rows)
         for x, weights in zip(run.inputs[birth:], run.weights[birth:], strict=True):
-            state = run.cell.step(params[None], state, x[None]).state
-            total += float((weights * run.cell.read_out(state)[0][0]).sum())
-        return np.array(total)
+            state = run.cell.step(params, state, x[None].repeat(rows, axis=0)).state
+            total += (weights * run.cell.read_out(state)[0]).sum(axis=(1, 2))
+        return total
 
-    differences = central_differences(loss, run.params)
+    differences = central_differences_of_rows(losses, run.params)
     newest = np.arange(5) // 2 == stage
     assert relative_error(gradient[:, newest], differences[:, newest]) < 1e-6
     frozen = np.arange(5) // 2 < stage

@@ -6,7 +6,7 @@ apart; an ablation on a series that needs more memory than its lags; chaotic wei
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from models.optimizers import OPTIMIZERS
 from models.protocols import Array, State
 from models.specification import Specification
 from tests.models.streams import SMALL, make_stream, rows_of, run, side_by_side, state_bytes, step
-from tests.oracles.gradients import central_differences
+from tests.oracles.gradients import central_differences_of_rows
 
 HORIZONS = (1, 3)
 NONE = np.empty((1, 0))
@@ -48,11 +48,15 @@ def observations(count: int, *, seed: int = 0) -> list[Observation]:
 
 
 def forecast_after(expert: Recurrent, state: State, events: list[Observation]) -> Array:
-    """Return the last event's forecast, (H,)."""
+    """Return the last event's forecast, (B, H)."""
     for event in events[:-1]:
         expert.forecast(state, event)
-    forecast: Array = expert.forecast(state, events[-1])[0]
-    return forecast
+    return expert.forecast(state, events[-1])
+
+
+def repeated(event: Observation, rows: int) -> Observation:
+    """Return the event as so many rows see it at once."""
+    return Observation(**{one.name: getattr(event, one.name).repeat(rows, axis=0) for one in fields(event)})
 
 
 def new_state(expert: Recurrent) -> State:
@@ -83,11 +87,12 @@ def test_the_kept_gradient_equals_central_differences_through_the_whole_expert(c
     kept = state["jacobian"][0, events[-1].slot[0]]
 
     def by_params(params: Array) -> Array:
-        changed = new_state(expert)
-        changed["params"] = params[None].copy()
-        return forecast_after(expert, changed, events)
+        rows = len(params)
+        changed = {name: value.repeat(rows, axis=0) for name, value in new_state(expert).items()}
+        changed["params"] = params.copy()
+        return forecast_after(expert, changed, [repeated(event, rows) for event in events])
 
-    expected = central_differences(by_params, new_state(expert)["params"][0])
+    expected = central_differences_of_rows(by_params, new_state(expert)["params"][0])
     assert np.abs(expected).max() > 0.01
     for horizon in range(len(HORIZONS)):
         error = np.abs(kept[horizon] - expected[horizon]).max() / np.abs(expected[horizon]).max()
@@ -99,7 +104,7 @@ def test_the_readout_sees_the_units_the_lags_and_what_stands_beside_them(cell: s
     expert = Recurrent(replace(SPECIFICATION, cell=cell, lags=3))
     events = observations(6)
     state = new_state(expert)
-    forecast = forecast_after(expert, state, events)
+    (forecast,) = forecast_after(expert, state, events)
     last, read = events[-1], expert.cell.read_out(state["state"])[0][0]
     expected = [
         *read.reshape(-1),

@@ -37,7 +37,12 @@ from tests.conformance.cases import (
 from tests.oracles.columnar import columnar_step
 from tests.oracles.equations import CellOracle, same
 from tests.oracles.gated import elstm_step, lstm_read
-from tests.oracles.gradients import bptt_gradient, central_differences, naive_step_jacobians
+from tests.oracles.gradients import (
+    bptt_gradient,
+    central_differences,
+    central_differences_of_rows,
+    naive_step_jacobians,
+)
 from tests.oracles.stack import rtu_layer_step, stack_step
 
 LAYERS: dict[str, tuple[Callable[..., InputJacobian], CellOracle, Callable[[int], int]]] = {
@@ -106,16 +111,17 @@ def test_the_gradient_of_any_depth_equals_backpropagation(name: str, n_layers: i
 def test_the_gradient_of_three_layers_equals_central_differences_of_the_cells_own_steps(name: str) -> None:
     run = run_of(stack_of(name))
 
-    def loss(params: Array) -> Array:
-        state, total = run.state[None], 0.0
+    def losses(params: Array) -> Array:
+        rows = len(params)
+        state, total = run.state[None].repeat(rows, axis=0), np.zeros(rows)
         for x, weights in zip(run.inputs, run.weights, strict=True):
-            state = run.cell.step(params[None], state, x[None]).state
-            read = run.cell.read_out(state)[0][0]
-            total += float((weights * read + 0.5 * read * read).sum())
-        return np.array(total)
+            state = run.cell.step(params, state, x[None].repeat(rows, axis=0)).state
+            read = run.cell.read_out(state)[0]
+            total += (weights * read + 0.5 * read * read).sum(axis=(1, 2))
+        return total
 
     gradient = online_gradient(run, RtrlLayers(run.cell))
-    expected = central_differences(loss, run.params)
+    expected = central_differences_of_rows(losses, run.params)
     for layer in range(3):  # A small layer's gradient cannot hide behind a large one's.
         own = slice(2 * layer, 2 * layer + 2)
         assert relative_error(gradient[:, own], expected[:, own]) < 1e-6

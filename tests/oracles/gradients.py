@@ -43,6 +43,17 @@ def central_differences(function: Callable[[Array], Array], at: Array, *, step: 
     return derivative
 
 
+def central_differences_of_rows(
+    function: Callable[[Array], Array], at: Array, *, step: float = 1e-5
+) -> Array:
+    """Return the same for a function of many points at once, (P, *at.shape) to (P, ...), asked once for them all."""
+    steps = step * np.eye(at.size).reshape(at.size, *at.shape)
+    values = function(np.concatenate((at + steps, at - steps)))
+    slopes = (values[: at.size] - values[at.size :]) / (2.0 * step)
+    derivative: Array = np.moveaxis(slopes, 0, -1).reshape(*values.shape[1:], *at.shape)
+    return derivative
+
+
 def naive_step_jacobians(
     oracle: CellOracle, params: Array, state: Array, inputs: Array
 ) -> tuple[Array, Array]:
@@ -66,13 +77,10 @@ def naive_rtrl(
 
 
 def naive_advance(influence: Array, jacobian: Array, immediate: Array) -> Array:
-    """Return J M + I, summed entry by entry."""
-    n_states, n_params = influence.shape
-    advanced = np.zeros((n_states, n_params))
-    for s in range(n_states):
-        advanced[s] = immediate[s]
-        for c in range(n_states):
-            advanced[s] += jacobian[s, c] * influence[c]
+    """Return J M + I, summed term by term."""
+    advanced = immediate.copy()
+    for c, of_state in enumerate(influence):
+        advanced += jacobian[:, c, None] * of_state
     return advanced
 
 
