@@ -1,9 +1,9 @@
 """Where in the day and in the week an event stands, as sines: what a model may know of the time itself.
 
-    sin(2 pi k t / day), cos(2 pi k t / day) for k = 1, 2;  sin(2 pi t / week), cos(2 pi t / week)
+    sin(2 pi k t / day), cos(2 pi k t / day) for k = 1, 2, 3;  sin(2 pi t / week), cos(2 pi t / week)
 
-with t in seconds since 1970 (UTC): a day's course is a sum of such, and two harmonics of it are what hourly and quicker
-series mostly have. Rows as far apart as a day or more see constants, which do no harm.
+with t in seconds since 1970 (UTC): a day's course is a sum of such, and three harmonics of it are most of what hourly and
+quicker series have. Rows as far apart as a day or more see constants, which do no harm.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from models.protocols import Array
 
 DAY_SECONDS: Final = 86_400.0
-WAVES: Final = ((DAY_SECONDS, 1.0), (DAY_SECONDS, 2.0), (7.0 * DAY_SECONDS, 1.0))
+WAVES: Final = ((DAY_SECONDS, 1.0), (DAY_SECONDS, 2.0), (DAY_SECONDS, 3.0), (7.0 * DAY_SECONDS, 1.0))
 """Periods in seconds, and which harmonic."""
 
 N_CALENDAR: Final = 2 * len(WAVES)

@@ -20,7 +20,8 @@ from models.season import CYCLES
 from models.specification import Specification
 
 SEASON_HORIZONS_MAX: Final = 4
-"""Horizons whose seasonal changes are inputs: all share one covariance, so each sees those of the others."""
+"""Horizons whose seasonal changes are inputs: all share one covariance, so each sees those of the others. An expert of few inputs has those of
+the first alone: what it forgets soon it cannot learn well."""
 
 QUICK_LAGS: Final = 24
 QUICK_FORGETTING: Final = 0.999
@@ -32,18 +33,23 @@ LONG_FORGETTING: Final = 0.9999
 
 
 class Linear:
-    """Recursive least squares on lags. Time O(F^2 + H F), memory O(F^2 + (H + longest horizon) F), F = lags + features + 10 to 16."""
+    """Recursive least squares on lags. Time O(F^2 + H F), memory O(F^2 + (H + longest horizon) F), F = lags + features + 12 to 18."""
 
     def __init__(
-        self, specification: Specification, *, lags: int | None = None, forgetting: float = FORGETTING
+        self,
+        specification: Specification,
+        *,
+        lags: int | None = None,
+        forgetting: float = FORGETTING,
+        season_max: int = SEASON_HORIZONS_MAX,
     ) -> None:
-        """Take horizons, lags and the number of features from the specification."""
+        """Take horizons, lags and the number of features from the specification; `season_max` is of horizons."""
         self.lags = specification.lags if lags is None else lags
         self.forgetting = forgetting
         self.n_horizons = len(specification.horizons)
         self.n_rows = specification.horizons[-1]
-        self.season_at = season_horizons(self.n_horizons)
-        self.n_inputs = self.lags + n_beside(specification)
+        self.season_at = season_horizons(self.n_horizons, season_max)
+        self.n_inputs = self.lags + n_beside(specification, self.season_at)
 
     def init_state(self) -> Fields:
         """Return an expert that forecasts no change."""
@@ -63,7 +69,9 @@ class Linear:
 
 def quick(specification: Specification) -> Linear:
     """Return the expert of few lags that forgets soon."""
-    return Linear(specification, lags=min(specification.lags, QUICK_LAGS), forgetting=QUICK_FORGETTING)
+    return Linear(
+        specification, lags=min(specification.lags, QUICK_LAGS), forgetting=QUICK_FORGETTING, season_max=1
+    )
 
 
 def long(specification: Specification) -> Linear:
@@ -71,21 +79,20 @@ def long(specification: Specification) -> Linear:
     return Linear(specification, lags=LONG_FACTOR * specification.lags, forgetting=LONG_FORGETTING)
 
 
-def season_horizons(n_horizons: int) -> IntArray:
+def season_horizons(n_horizons: int, count_max: int = SEASON_HORIZONS_MAX) -> IntArray:
     """Return which horizons' seasonal changes are inputs: the first, the last, and what lies evenly between.
 
     Example:
-        >>> season_horizons(2).tolist(), season_horizons(48).tolist()
-        ([0, 1], [0, 16, 31, 47])
+        >>> season_horizons(2).tolist(), season_horizons(48).tolist(), season_horizons(48, 1).tolist()
+        ([0, 1], [0, 16, 31, 47], [0])
     """
-    count = min(n_horizons, SEASON_HORIZONS_MAX)
+    count = min(n_horizons, count_max)
     return np.rint(np.linspace(0, n_horizons - 1, count)).astype(np.int64)
 
 
-def n_beside(specification: Specification) -> int:
+def n_beside(specification: Specification, season_at: IntArray) -> int:
     """Return the inputs beside lags: the deviation, features, the constant, the calendar, and the seasonal changes."""
-    changes = len(CYCLES) * len(season_horizons(len(specification.horizons)))
-    return 2 + specification.n_inputs + N_CALENDAR + changes
+    return 2 + specification.n_inputs + N_CALENDAR + len(CYCLES) * len(season_at)
 
 
 def linear_inputs(lags: Array, observation: Observation, season_at: IntArray) -> Array:

@@ -65,8 +65,8 @@ class Recurrent:
             ),
         )
         self.n_read = self.cell.n_read_parts * self.cell.n_units
-        self.n_readout = self.n_read + self.lags + n_beside(specification)
-        self.season_at = season_horizons(self.n_horizons)
+        self.season_at = season_horizons(self.n_horizons, 1)
+        self.n_readout = self.n_read + self.lags + n_beside(specification, self.season_at)
         self.params_shape = (self.cell.n_params_per_unit, self.cell.n_units)
 
     def init_state(self) -> Fields:

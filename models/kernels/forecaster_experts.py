@@ -108,9 +108,11 @@ def copied(source: Array, target: Array, first: int) -> None:
 
 @inner
 def put_inputs(inputs: Array, first: int, lags: Array, beside: Array) -> None:
-    """Twin of `linear_inputs`, from the place `first` on."""
+    """Twin of `linear_inputs`, from the place `first` on; as much of what stands beside the lags as there is room for."""
     copied(lags, inputs, first)
-    copied(beside, inputs, first + len(lags))
+    at = first + len(lags)
+    for i in range(len(inputs) - at):
+        inputs[at + i] = beside[i]
 
 
 @inner

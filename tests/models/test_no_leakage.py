@@ -179,7 +179,7 @@ def slow_linear_forecasts(values: Array, horizons: tuple[int, ...], lags: int) -
     """
     forgetting, prior, span, far = 0.9995, 0.1, 1000.0, 6.0
     changes = 2 * min(len(horizons), 4)
-    size = lags + 8 + changes
+    size = lags + 10 + changes
     information = {h: np.eye(size) / prior for h in horizons}
     moment = {h: np.zeros(size) for h in horizons}
     weights = {h: np.zeros(size) for h in horizons}
@@ -218,7 +218,9 @@ def slow_linear_forecasts(values: Array, horizons: tuple[int, ...], lags: int) -
         recent = [float(np.clip(change / scale, -far, far)), *recent[:-1]]
         deviation = float(np.clip((value - mean) / scale, -far, far))
         day, week = row / 24.0, row / 168.0
-        waves = [f(2.0 * np.pi * turns) for turns in (day, 2.0 * day, week) for f in (np.sin, np.cos)]
+        waves = [
+            f(2.0 * np.pi * turns) for turns in (day, 2.0 * day, 3.0 * day, week) for f in (np.sin, np.cos)
+        ]
         inputs = np.array([*recent, deviation, 1.0, *waves, *[0.0] * changes])
         for place, h in enumerate(horizons):
             said = float(np.clip(value + scale * (weights[h] @ inputs), lowest - margin, highest + margin))

@@ -113,7 +113,7 @@ def test_the_readout_sees_the_units_the_lags_and_what_stands_beside_them(cell: s
         *last.features[0],
         1.0,
         *last.calendar[0],
-        *last.seasonal_change[0].reshape(-1),
+        *last.seasonal_change[0, 0],
     ]
     assert state["inputs"][0, last.row[0]].tolist() == expected
     for place in range(len(HORIZONS)):
