@@ -15,10 +15,12 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 from benchmarks import accuracy  # noqa: E402
 from benchmarks.kernels import command as kernels  # noqa: E402
+from benchmarks.nab import command as nab  # noqa: E402
 from benchmarks.tasks import command as tasks  # noqa: E402
 
 BENCHMARKS = {
     "accuracy": accuracy.main,
+    "nab": nab.main,
     "tasks": tasks.main,
     "kernels": kernels.main,
 }

@@ -52,6 +52,7 @@ class StepResult:
         expert_predictions: raw units, (B, K, H, E).
         weights: of the experts in the mixture, (B, K, H, E).
         anomaly_score: share of past events less surprising than this one, in [0, 1], (B, K).
+        anomaly_log_score: -log10 of how likely so surprising an event is, 0 while a stronger one is recent, (B, K).
         scale: running scale of one-step increments, raw units, (B, K).
         settled: this event settled the forecast made h rows before, (B, K, H).
         error: target - prediction of the settled forecasts, raw units, 0 elsewhere, (B, K, H).
@@ -74,6 +75,7 @@ class StepResult:
     expert_predictions: Array
     weights: Array
     anomaly_score: Array
+    anomaly_log_score: Array
     scale: Array
     settled: BoolArray
     error: Array
@@ -251,7 +253,7 @@ class Forecaster:
         spread = states["interval"]["spread"][:, 0]
         surprising = known[:, 0] & (spread > 0.0)
         surprise = np.where(surprising, np.abs(off[:, 0]) / np.where(surprising, spread, 1.0), 0.0)
-        anomaly = self.anomaly.update(states["anomaly"], surprise, surprising)
+        anomaly, anomaly_log = self.anomaly.update(states["anomaly"], level, error[:, 0], known[:, 0])
         self.interval.learn(states["interval"], off, outside, known)
         drift = self.detector.update(states["drift"], np.minimum(surprise, DRIFT_VALUE_MAX), surprising)
         raw_experts = base[..., None] + unit[..., None] * experts
@@ -261,6 +263,7 @@ class Forecaster:
             "expert_errors": np.where(valid[..., None], level[:, None, None] - raw_experts, 0.0),
             "covered": valid & ~outside,
             "anomaly_score": anomaly,
+            "anomaly_log_score": anomaly_log,
             "drift": drift,
             "drift_statistic": self.detector.statistic(states["drift"]),
         }

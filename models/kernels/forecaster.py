@@ -286,7 +286,7 @@ def events(
             for j in range(len(row_flags)):
                 row_flags[j] = False
             score(f, i, g, at, size, c, horizons, level, row, row_flags, w)
-            fine = learn(f, i, g, at, of, size, c, row, row_flags, w) and fine
+            fine = learn(f, i, g, at, of, size, c, level, row, row_flags, w) and fine
             scale = advance(
                 f,
                 i,

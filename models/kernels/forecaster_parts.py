@@ -1,4 +1,4 @@
-"""The forecaster's parts but its experts, for one row of the records: scale, season, mixture, interval, anomaly, drift.
+"""The forecaster's parts but its experts, for one row of the records: scale, season, mixture, interval, drift.
 
 Each function is the twin of the class that it names, and reads and writes the fields of that class's state at their places
 in a row's records. Constants come as arguments, so that a kernel kept on disk cannot hold yesterday's.
@@ -40,7 +40,16 @@ class Places(NamedTuple):
     interval_spread: int
     interval_quantile: int
     interval_seen: int
+    anomaly_events: int
+    anomaly_seen: int
     anomaly_counts: int
+    anomaly_spread: int
+    anomaly_surprise: int
+    anomaly_lean: int
+    anomaly_lowest: int
+    anomaly_highest: int
+    anomaly_record: int
+    anomaly_left: int
     drift_seen: int
     drift_mean: int
     drift_sum: int
@@ -118,7 +127,17 @@ class Constants(NamedTuple):
     bins: int
     log_lowest: float
     log_highest: float
-    anomaly_keep: float
+    anomaly_span: float
+    anomaly_early: float
+    anomaly_surprise_events: float
+    anomaly_lean_events: float
+    anomaly_winsor: float
+    anomaly_range_growth: float
+    anomaly_negligible: float
+    anomaly_tail_share: float
+    anomaly_surprise_max: float
+    anomaly_hold: int
+    anomaly_prior: float
     drift_delta: float
     drift_threshold: float
     drift_events_min: int
@@ -332,26 +351,6 @@ def interval_learn(
     step = c.interval_step * ((1.0 if outside else 0.0) - (1.0 - c.interval_level))
     quantile = floats[at.interval_quantile + h] * (1.0 + step)
     floats[at.interval_quantile + h] = min(max(quantile, 1e-3), 1e3)
-
-
-@inner
-def anomaly_update(floats: Array, at: Places, c: Constants, surprise: float) -> float:
-    """Twin of `AnomalyScore.update` where there is a residual: return the score, then count it."""
-    log = np.log10(max(surprise, 10.0**c.log_lowest))
-    place = (log - c.log_lowest) * (c.bins / (c.log_highest - c.log_lowest))
-    index = int(min(max(place, 0.0), c.bins - 1.0))
-    counts = floats[at.anomaly_counts : at.anomaly_counts + c.bins]
-    total, below = 0.0, 0.0
-    for i in range(c.bins):
-        total += counts[i]
-        if i == index:
-            below = total
-    share = min(max(place - index, 0.0), 1.0)
-    score = (below - counts[index] * (1.0 - share)) / total
-    for i in range(c.bins):
-        counts[i] *= c.anomaly_keep
-    counts[index] += 1.0
-    return float(min(max(score, 0.0), 1.0))
 
 
 @inner

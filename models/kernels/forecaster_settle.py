@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.kernels.forecaster_anomaly import anomaly_update, novelty_update
 from models.kernels.forecaster_experts import Sizes, bounded_residual, readout_learn, recurrent_learn
 from models.kernels.forecaster_parts import (
     Constants,
     Experts,
     Places,
-    anomaly_update,
     drift_update,
     interval_learn,
     mixture_learn,
@@ -78,6 +78,7 @@ def learn(
     of: Experts,
     size: Sizes,
     c: Constants,
+    level: float,
     row: Array,
     row_flags: BoolArray,
     w: Work,
@@ -90,11 +91,13 @@ def learn(
             readout_learn(f, of, e, w.origins, w.known, w.target, w.bounds[e])
         if of.kinds[e] == RECURRENT:
             recurrent_learn(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gradient)
-    finite, spread = True, f[at.interval_spread]
+    novelty = novelty_update(f, i, at, c, level)
+    if w.known[0]:
+        figures[0], figures[7] = anomaly_update(f, i, at, c, novelty, row[3 * n_horizons])
+    finite, spread = bool(np.isfinite(figures[0]) and np.isfinite(figures[7])), f[at.interval_spread]
     if w.known[0] and spread > 0.0:
         surprise = abs(w.target[0] - f[at.pending_mixed + w.slots[0]]) / spread
-        finite = np.isfinite(surprise)
-        figures[0] = anomaly_update(f, at, c, surprise)
+        finite = bool(finite and np.isfinite(surprise))
         row_flags[2 * n_horizons] = drift_update(f, i, at, c, min(surprise, c.drift_value_max))
     for h in range(n_horizons):
         if w.known[h]:

@@ -14,8 +14,8 @@ SEASONAL: Final = 1
 LINEAR: Final = 2
 RECURRENT: Final = 3
 
-FIGURES: Final = 7
-"""Anomaly score, scale, drift statistic, gradient norm, influence norm, spectral radius, saturated ratio."""
+FIGURES: Final = 8
+"""Anomaly score, scale, drift statistic, gradient norm, influence norm, spectral radius, saturated ratio, log score."""
 FLAGS: Final = 4
 """Drift, updated, clipped, skipped."""
 

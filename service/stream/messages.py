@@ -37,6 +37,7 @@ class PredictionEncoder:
         # To lists all at once: reading single numbers out of arrays would cost more than the encoding.
         observed_figures = {
             "anomaly_score": result.anomaly_score.tolist(),
+            "anomaly_log_score": result.anomaly_log_score.tolist(),
             "drift": result.drift.tolist(),
             "drift_statistic": result.drift_statistic.tolist(),
             "gradient_norm": result.gradient_norm.tolist(),

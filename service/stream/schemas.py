@@ -62,6 +62,8 @@ class TargetPrediction(_Message):
     observed: float
     anomaly_score: Share
     """The share of past events that were less surprising than this one."""
+    anomaly_log_score: NotNegative = 0.0
+    """-log10 of how likely so surprising an event is, without an upper end; 0 while a stronger one is recent."""
     drift: bool
     drift_statistic: float
     """In units of its threshold: 1 signals drift."""

@@ -17,6 +17,7 @@ HEADER = (
     "lower",
     "upper",
     "anomaly_score",
+    "anomaly_log_score",
 )
 
 
@@ -29,6 +30,7 @@ class Made(NamedTuple):
     lowers: Sequence[float]
     uppers: Sequence[float]
     anomaly_score: float
+    anomaly_log_score: float
 
 
 class PredictionsFile:
@@ -74,6 +76,7 @@ class PredictionsFile:
                     made.lowers[at],
                     made.uppers[at],
                     made.anomaly_score,
+                    made.anomaly_log_score,
                 )
             )
         self._writer.writerows(rows)

@@ -231,7 +231,8 @@ def _write(
     result: StepResult,
 ) -> None:
     # Lists at once: an array's elements one by one are ten times slower.
-    columns = (values, result.prediction, result.lower, result.upper, result.anomaly_score)
+    forecast = (result.prediction, result.lower, result.upper)
+    columns = (values, *forecast, result.anomaly_score, result.anomaly_log_score)
     for time_text, one, *rows in zip(times, series, *(column.tolist() for column in columns), strict=True):
         for name, *made in zip(one.names, *rows, strict=True):
             file.add(name, Made(time_text, *made))

@@ -40,7 +40,9 @@ def make_result(rows: int = 1, targets: int = 1, horizons: int = 1, **changes: o
     shapes: Mapping[str, tuple[int, ...]] = {
         **dict.fromkeys(("prediction", "lower", "upper", "settled", "error", "covered"), bkh),
         **dict.fromkeys(("expert_predictions", "weights", "expert_errors"), experts),
-        **dict.fromkeys(("anomaly_score", "scale", "drift", "drift_statistic", "gradient_norm"), bk),
+        **dict.fromkeys(
+            ("anomaly_score", "anomaly_log_score", "scale", "drift", "drift_statistic", "gradient_norm"), bk
+        ),
         **dict.fromkeys(("updated", "clipped", "skipped"), bk),
         **dict.fromkeys(("influence_norm", "spectral_radius", "saturated_ratio"), bk),
     }

@@ -71,13 +71,16 @@ def offline(values: list[float], horizons: tuple[int, ...]) -> Iterator[list[tup
             (
                 *(float(part[0, 0, h]) for part in (result.prediction, result.lower, result.upper)),
                 float(result.anomaly_score[0, 0]),
+                float(result.anomaly_log_score[0, 0]),
             )
             for h in range(len(horizons))
         ]
 
 
 def numbers(row: dict[str, str]) -> tuple[float, ...]:
-    return tuple(float(row[name]) for name in ("prediction", "lower", "upper", "anomaly_score"))
+    return tuple(
+        float(row[name]) for name in ("prediction", "lower", "upper", "anomaly_score", "anomaly_log_score")
+    )
 
 
 def test_predictions_are_those_of_the_bank_to_the_bit(tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def test_each_series_is_what_a_bank_of_its_own_makes_of_it() -> None:
                 said = published[t]["targets"][target]
                 assert [h["prediction"] for h in said["horizons"]] == result.prediction[0, k].tolist()
                 assert said["anomaly_score"] == result.anomaly_score[0, k]
+                assert said["anomaly_log_score"] == result.anomaly_log_score[0, k]
         saved = load(states(shard)[series].state, version=specification.version())
         for name_, field in bank.snapshot(int(slots[0])).items():
             assert saved[name_].tobytes() == field.tobytes()

@@ -1,0 +1,1 @@
+"""The Numenta Anomaly Benchmark: its scorer, and the default forecaster's score on it."""
