@@ -151,14 +151,7 @@ class Bank:
         write(views, states)
         result = _by_target(result, n_rows, n_targets)
         sound = np.ones(n_rows, dtype=np.bool_)
-        for name in (
-            "prediction",
-            "lower",
-            "upper",
-            "expert_predictions",
-            "anomaly_score",
-            "anomaly_log_score",
-        ):
+        for name in ("prediction", "quantiles", "expert_predictions", "anomaly_score", "anomaly_log_score"):
             sound &= np.isfinite(getattr(result, name).reshape(n_rows, -1)).all(axis=1)
         if sound.all():
             self._write_back(slots, copies)

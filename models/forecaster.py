@@ -41,14 +41,13 @@ States = dict[str, State]
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a micro-batch said and brought: B series, K targets, H horizons, E experts.
+    """What a micro-batch said and brought: B series, K targets, H horizons, E experts, L levels of intervals.
 
     From the forecaster, which knows models and not series, the arrays come without the axis K.
 
     Attributes:
         prediction: of the mixture, raw units, (B, K, H).
-        lower: lower end of the interval, (B, K, H).
-        upper: upper end, (B, K, H).
+        quantiles: raw units, of the shares `Specification.quantiles`, ascending, (B, K, H, 2 L).
         expert_predictions: raw units, (B, K, H, E).
         weights: of the experts in the mixture, (B, K, H, E).
         anomaly_score: share of past events less surprising than this one, in [0, 1], (B, K).
@@ -57,7 +56,7 @@ class StepResult:
         settled: this event settled the forecast made h rows before, (B, K, H).
         error: target - prediction of the settled forecasts, raw units, 0 elsewhere, (B, K, H).
         expert_errors: the same of each expert, (B, K, H, E).
-        covered: the settled forecast's interval held the target, (B, K, H).
+        covered: the settled forecast's interval of each level held the target, (B, K, H, L).
         drift: drift was signalled at this event, (B, K).
         drift_statistic: in units of its threshold, (B, K).
         gradient_norm: before clipping, 0 where nothing was learned, (B, K).
@@ -70,8 +69,7 @@ class StepResult:
     """
 
     prediction: Array
-    lower: Array
-    upper: Array
+    quantiles: Array
     expert_predictions: Array
     weights: Array
     anomaly_score: Array
@@ -90,6 +88,16 @@ class StepResult:
     influence_norm: Array
     spectral_radius: Array
     saturated_ratio: Array
+
+    @property
+    def lower(self) -> Array:
+        """Lower end of the widest interval, (B, K, H)."""
+        return self.quantiles[..., 0]
+
+    @property
+    def upper(self) -> Array:
+        """Upper end of the widest interval, (B, K, H)."""
+        return self.quantiles[..., -1]
 
 
 class Forecaster:
@@ -112,7 +120,7 @@ class Forecaster:
         self.mixture = entry(MIXTURES, specification.mixture, "mixture")(
             self.n_horizons, self.n_experts, prior_of(specification.experts)
         )
-        self.interval = Interval(horizons, specification.interval_level)
+        self.interval = Interval(horizons, specification.interval_levels)
         self.anomaly = AnomalyScore()
         self.detector = entry(DETECTORS, specification.drift_detector, "drift_detector")()
 
@@ -133,7 +141,7 @@ class Forecaster:
                 "scale": np.ones(n_slots),
                 "scaled": np.zeros(n_slots, dtype=np.bool_),
                 "mixed": np.zeros(n_slots),
-                "half_width": np.zeros(n_slots),
+                "quantiles": np.zeros((n_slots, 2 * self.interval.n_levels)),
                 "experts": np.zeros((n_slots, n_experts)),
             },
             "residual": {
@@ -180,20 +188,19 @@ class Forecaster:
         mixed, weights = self.mixture.combine(states["mixture"], forecasts)
         scaled = self.scale.known(states["scale"])[:, None]
         # While a series has not moved there is no scale, and nothing says that it ever will move.
-        half_width = np.where(scaled, self.interval.half_width(states["interval"]), 0.0)
+        quantiles = np.where(scaled[..., None], self.interval.quantiles(states["interval"]), 0.0)
         pending["level"][rows, slot] = level[:, None]
         pending["scale"][rows, slot] = scale[:, None]
         pending["scaled"][rows, slot] = scaled
         pending["mixed"][rows, slot] = mixed
-        pending["half_width"][rows, slot] = half_width
+        pending["quantiles"][rows, slot] = quantiles
         pending["experts"][rows, slot] = forecasts
 
         unit, here = scale[:, None], level[:, None]
         prediction = here + unit * mixed
         return StepResult(
             prediction=prediction,
-            lower=prediction - unit * half_width,
-            upper=prediction + unit * half_width,
+            quantiles=prediction[..., None] + unit[..., None] * quantiles,
             expert_predictions=here[..., None] + unit[..., None] * forecasts,
             weights=weights,
             scale=scale,
@@ -215,7 +222,7 @@ class Forecaster:
         pending, residuals = states["pending"], states["residual"]
         base, unit = pending["level"][rows, slot], pending["scale"][rows, slot]
         mixed, experts = pending["mixed"][rows, slot], pending["experts"][rows, slot]
-        width = pending["half_width"][rows, slot]
+        quantiles = pending["quantiles"][rows, slot]
         target = np.where(valid, (level[:, None] - base) / unit, 0.0)
         residual = np.where(valid[..., None], target[..., None] - experts, 0.0)
 
@@ -245,23 +252,22 @@ class Forecaster:
 
         prediction = base + unit * mixed
         error = np.where(valid, level[:, None] - prediction, 0.0)
-        outside = valid & (
-            (level[:, None] < prediction - unit * width) | (level[:, None] > prediction + unit * width)
-        )
+        told = prediction[..., None] + unit[..., None] * quantiles
+        beyond = self.interval.beyond(np.broadcast_to(level[:, None], prediction.shape), told)
         off = np.where(known, target - mixed, 0.0)
         # The first horizon is the shortest: its residual says soonest that something is odd.
         spread = states["interval"]["spread"][:, 0]
         surprising = known[:, 0] & (spread > 0.0)
         surprise = np.where(surprising, np.abs(off[:, 0]) / np.where(surprising, spread, 1.0), 0.0)
         anomaly, anomaly_log = self.anomaly.update(states["anomaly"], level, error[:, 0], known[:, 0])
-        self.interval.learn(states["interval"], off, outside, known)
+        self.interval.learn(states["interval"], off, beyond, known)
         drift = self.detector.update(states["drift"], np.minimum(surprise, DRIFT_VALUE_MAX), surprising)
         raw_experts = base[..., None] + unit[..., None] * experts
         return {
             "settled": valid,
             "error": error,
             "expert_errors": np.where(valid[..., None], level[:, None, None] - raw_experts, 0.0),
-            "covered": valid & ~outside,
+            "covered": valid[..., None] & self.interval.covered(beyond),
             "anomaly_score": anomaly,
             "anomaly_log_score": anomaly_log,
             "drift": drift,

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 HORIZON_MAX = 512
 FEATURES_MAX = 256
 TARGETS_MAX = 64
+LEVELS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class Specification:
         learning_rate: step size of the recurrent weights.
         clip_norm: largest gradient norm that the optimizer sees. Residuals are in scales, so gradients are of
             order one on any series; five lets all but a few per cent pass as they are.
-        interval_level: nominal coverage of the published interval.
+        interval_levels: nominal coverages of the published intervals, ascending. Four in five is what to expect, 19 in 20 what to
+            be ready for.
         drift_detector: name in `models.drift.DETECTORS`.
         seed: of the recurrent weights. Each series starts from the same draw, so that its results
             do not depend on which series came before it.
@@ -65,7 +67,7 @@ class Specification:
     season_max: int = 336
     learning_rate: float = 0.003
     clip_norm: float = 5.0
-    interval_level: float = 0.9
+    interval_levels: tuple[float, ...] = (0.8, 0.95)
     drift_detector: str = "page_hinkley"
     seed: int = 0
 
@@ -81,13 +83,19 @@ class Specification:
             raise ValueError(f"horizons: from 1 to {HORIZON_MAX} rows, not {self.horizons}")
         if not self.experts or len(set(self.experts)) != len(self.experts):
             raise ValueError(f"experts: different names, at least one, not {self.experts}")
+        levels = self.interval_levels
+        if not 1 <= len(levels) <= LEVELS_MAX or list(levels) != sorted(set(levels)):
+            raise ValueError(
+                f"interval_levels: 1 to {LEVELS_MAX} different ones in ascending order, not {levels}"
+            )
+        if not (levels[0] >= 0.5 and levels[-1] <= 0.999):
+            raise ValueError(f"interval_levels: between 0.5 and 0.999, not {levels}")
         for name, low, high in (
             ("units", 1, 256),
             ("lags", 1, 512),
             ("season_max", 2, 4096),
             ("learning_rate", 0.0, 1.0),
             ("clip_norm", 1e-6, 1e6),
-            ("interval_level", 0.5, 0.999),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -97,6 +105,22 @@ class Specification:
     def n_inputs(self) -> int:
         """Exogenous inputs of one model: the features, and with `joint` the other targets' increments."""
         return len(self.features) + (len(self.targets) - 1 if self.joint else 0)
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Shares of the quantiles that are published, ascending: two for each level, as 0.1 and 0.9 for 0.8."""
+        upper = [round((1.0 + level) / 2.0, 9) for level in self.interval_levels]
+        return (*(round(1.0 - share, 9) for share in reversed(upper)), *upper)
+
+    @property
+    def quantile_names(self) -> tuple[str, ...]:
+        """Names of the quantiles, such as "0.1"."""
+        return tuple(f"{share:.9g}" for share in self.quantiles)
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """Names of the levels, such as "0.8"."""
+        return tuple(f"{level:.9g}" for level in self.interval_levels)
 
     def version(self) -> str:
         """Return a short name of this make: equal for equal specifications of one code version."""

@@ -69,6 +69,7 @@ def _pairs(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Numbers = Annotated[tuple[int, ...], BeforeValidator(_split)]
+Fractions = Annotated[tuple[float, ...], BeforeValidator(_split)]
 Paths = Annotated[dict[str, str], BeforeValidator(_pairs)]
 Topic = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 
@@ -266,7 +267,7 @@ class ModelSettings(_Group):
     season_max: int | None = None
     learning_rate: float | None = None
     clip_norm: float | None = None
-    interval_level: float | None = None
+    interval_levels: Fractions | None = None
     drift_detector: str | None = None
     seed: int | None = None
 

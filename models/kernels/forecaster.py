@@ -28,7 +28,7 @@ from models.kernels.forecaster_parts import (
     season_update,
 )
 from models.kernels.forecaster_settle import learn, score
-from models.kernels.forecaster_work import LINEAR, RECURRENT, SEASONAL, Work
+from models.kernels.forecaster_work import LINEAR, RECURRENT, SEASONAL, Work, experts_at, flags_at
 from models.kernels.jit import inner, jit
 from models.protocols import Array, BoolArray, IntArray
 
@@ -146,7 +146,8 @@ def publish(
 ) -> bool:
     """Combine the forecasts and make them pending; return whether all that is said is finite."""
     n_horizons, n_experts = size.horizons, size.experts
-    weights_at = 4 * n_horizons + n_horizons * n_experts
+    first_expert, n_quantiles = experts_at(size), size.quantiles
+    weights_at = first_expert + n_horizons * n_experts
     margin = c.range_margin * (f[at.scale_highest] - f[at.scale_lowest])
     lowest = ((f[at.scale_lowest] - margin) - level) / scale
     highest = ((f[at.scale_highest] + margin) - level) / scale
@@ -162,22 +163,25 @@ def publish(
             w.of_horizon[e] = value
         weights = row[weights_at + h * n_experts : weights_at + (h + 1) * n_experts]
         mixed = mixture_combine(f, at, c, h, w.of_horizon, weights)
-        width = f[at.interval_quantile + h] * f[at.interval_spread + h] if has_scale else 0.0
         slot = w.slots[h]
         f[at.pending_level + slot], f[at.pending_scale + slot] = level, scale
         g[at.pending_scaled + slot] = has_scale
-        f[at.pending_mixed + slot], f[at.pending_half_width + slot] = mixed, width
+        f[at.pending_mixed + slot] = mixed
         prediction = level + scale * mixed
-        row[h], row[n_horizons + h], row[2 * n_horizons + h] = (
-            prediction,
-            prediction - scale * width,
-            prediction + scale * width,
-        )
-        finite = finite and np.isfinite(row[n_horizons + h]) and np.isfinite(row[2 * n_horizons + h])
+        row[h] = prediction
+        finite = finite and np.isfinite(prediction)
+        for j in range(n_quantiles):
+            quantile = 0.0
+            if has_scale:
+                quantile = f[at.interval_quantile + h * n_quantiles + j] * f[at.interval_size + h]
+            f[at.pending_quantiles + slot * n_quantiles + j] = quantile
+            raw = prediction + scale * quantile
+            row[2 * n_horizons + h * n_quantiles + j] = raw
+            finite = finite and np.isfinite(raw)
         for e in range(n_experts):
             f[at.pending_experts + slot * n_experts + e] = w.of_horizon[e]
             raw = level + scale * w.of_horizon[e]
-            row[4 * n_horizons + h * n_experts + e] = raw
+            row[first_expert + h * n_experts + e] = raw
             finite = finite and np.isfinite(raw)
     return finite
 
@@ -195,7 +199,7 @@ def tell(
 ) -> None:
     """Write the figures that go with the forecasts."""
     n_horizons = size.horizons
-    figures = row[4 * n_horizons + 3 * n_horizons * size.experts :]
+    figures, flags = row[experts_at(size) + 3 * n_horizons * size.experts :], row_flags[flags_at(size) :]
     figures[1] = scale
     figures[2] = (f[at.drift_sum] - f[at.drift_least]) / c.drift_threshold
     if size.units == 0:
@@ -205,9 +209,9 @@ def tell(
     labelled, updated = False, g[at.recurrent_updated]
     for h in range(n_horizons):
         labelled = labelled or row_flags[h]
-    row_flags[2 * n_horizons + 1] = updated
-    row_flags[2 * n_horizons + 2] = updated and g[at.recurrent_optimizer_clip_clipped]
-    row_flags[2 * n_horizons + 3] = labelled and not updated
+    flags[1] = updated
+    flags[2] = updated and g[at.recurrent_optimizer_clip_clipped]
+    flags[3] = labelled and not updated
 
 
 @jit
@@ -219,6 +223,7 @@ def events(
     size: Sizes,
     c: Constants,
     of: Experts,
+    missed: Array,
     horizons: IntArray,
     cycles: IntArray,
     season_at: IntArray,
@@ -249,6 +254,7 @@ def events(
         size: of the parts.
         c: constants.
         of: the experts.
+        missed: the share of labels that is to lie beyond each quantile, (Q,).
         horizons: in rows, (H,).
         cycles: seasons back that are looked at, (C,).
         season_at: horizons whose seasonal changes readouts see.
@@ -259,9 +265,9 @@ def events(
         times: of the events, in seconds, (B,).
         levels: the values, (B K,).
         features: exogenous inputs, (B K, F).
-        told: written: prediction, lower, upper and error, (H,) each; predictions, weights and errors of experts, (H E,)
+        told: written: prediction and error, (H,) each; quantiles (H Q,); predictions, weights and errors of experts, (H E,)
             each; FIGURES, (B K, ...).
-        told_flags: written: settled and covered, (H,) each; FLAGS, (B K, ...).
+        told_flags: written: settled (H,) and covered (H Q / 2,); FLAGS, (B K, ...).
         sound: written: whether the series' results are finite, (B,).
         saved: room for a series' records before the event, (K, size).
         saved_ints: as above.
@@ -286,7 +292,7 @@ def events(
             for j in range(len(row_flags)):
                 row_flags[j] = False
             score(f, i, g, at, size, c, horizons, level, row, row_flags, w)
-            fine = learn(f, i, g, at, of, size, c, level, row, row_flags, w) and fine
+            fine = learn(f, i, g, at, of, size, c, missed, level, row, row_flags, w) and fine
             scale = advance(
                 f,
                 i,

@@ -17,6 +17,7 @@ class Sizes(NamedTuple):
     horizons: int
     rows: int
     experts: int
+    quantiles: int
     features: int
     levels: int
     units: int

@@ -38,6 +38,7 @@ class Places(NamedTuple):
     mixture_loss: int
     mixture_seen: int
     interval_spread: int
+    interval_size: int
     interval_quantile: int
     interval_seen: int
     anomaly_events: int
@@ -58,7 +59,7 @@ class Places(NamedTuple):
     pending_scale: int
     pending_scaled: int
     pending_mixed: int
-    pending_half_width: int
+    pending_quantiles: int
     pending_experts: int
     residual_variance: int
     residual_seen: int
@@ -120,10 +121,11 @@ class Constants(NamedTuple):
     mixture_span: float
     regret_max: float
     negligible: float
-    interval_span: float
+    interval_spread_span: float
+    interval_size_span: float
     interval_winsor: float
     interval_step: float
-    interval_level: float
+    interval_quantile_max: float
     bins: int
     log_lowest: float
     log_highest: float
@@ -338,19 +340,43 @@ def mixture_combine(
 
 @inner
 def interval_learn(
-    floats: Array, ints: IntArray, at: Places, c: Constants, h: int, residual: float, outside: bool
+    floats: Array,
+    ints: IntArray,
+    at: Places,
+    c: Constants,
+    h: int,
+    residual: float,
+    beyond: BoolArray,
+    missed: Array,
 ) -> None:
-    """Twin of `Interval.learn` for one horizon whose label is due."""
-    spread = floats[at.interval_spread + h]
-    size, bound = abs(residual), c.interval_winsor * spread
-    if bound > 0.0:
-        size = min(size, bound)
+    """Twin of `Interval.learn` for one horizon whose label is due; `beyond` and `missed` are of its quantiles."""
     seen = ints[at.interval_seen + h] + 1
     ints[at.interval_seen + h] = seen
-    floats[at.interval_spread + h] = spread + max(1.0 / c.interval_span, 1.0 / seen) * (size - spread)
-    step = c.interval_step * ((1.0 if outside else 0.0) - (1.0 - c.interval_level))
-    quantile = floats[at.interval_quantile + h] * (1.0 + step)
-    floats[at.interval_quantile + h] = min(max(quantile, 1e-3), 1e3)
+    _mean_size(floats, at.interval_spread + h, c.interval_winsor, c.interval_spread_span, seen, residual)
+    _mean_size(floats, at.interval_size + h, c.interval_winsor, c.interval_size_span, seen, residual)
+    n = len(missed)
+    quantiles = floats[at.interval_quantile + h * n : at.interval_quantile + (h + 1) * n]
+    lower, upper = 0.0, 0.0
+    for j in range(n // 2):
+        lower -= c.interval_step * ((1.0 if beyond[n // 2 - 1 - j] else 0.0) - missed[n // 2 - 1 - j])
+        upper += c.interval_step * ((1.0 if beyond[n // 2 + j] else 0.0) - missed[n // 2 + j])
+        quantiles[n // 2 - 1 - j] += lower
+        quantiles[n // 2 + j] += upper
+    for j in range(n):  # in ascending order
+        moved, place = min(max(quantiles[j], -c.interval_quantile_max), c.interval_quantile_max), j
+        while place > 0 and quantiles[place - 1] > moved:
+            quantiles[place] = quantiles[place - 1]
+            place -= 1
+        quantiles[place] = moved
+
+
+@inner
+def _mean_size(floats: Array, place: int, winsor: float, span: float, seen: int, residual: float) -> None:
+    mean = floats[place]
+    size, bound = abs(residual), winsor * mean
+    if bound > 0.0:
+        size = min(size, bound)
+    floats[place] = mean + max(1.0 / span, 1.0 / seen) * (size - mean)
 
 
 @inner

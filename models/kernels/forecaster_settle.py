@@ -14,7 +14,7 @@ from models.kernels.forecaster_parts import (
     interval_learn,
     mixture_learn,
 )
-from models.kernels.forecaster_work import RECURRENT, Work
+from models.kernels.forecaster_work import RECURRENT, Work, experts_at, flags_at
 from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
@@ -34,8 +34,8 @@ def score(
     w: Work,
 ) -> None:
     """Score the forecasts that are due: what they were off by, and the residuals that there is to learn from."""
-    n_horizons, n_experts = size.horizons, size.experts
-    errors_at = 4 * n_horizons + 2 * n_horizons * n_experts
+    n_horizons, n_experts, n_levels = size.horizons, size.experts, size.quantiles // 2
+    errors_at = experts_at(size) + 2 * n_horizons * n_experts
     count, offset = i[at.clock_count], 0
     for h in range(n_horizons):
         slot = offset + count % horizons[h]
@@ -47,12 +47,17 @@ def score(
         if count < horizons[h]:
             continue
         base, unit = f[at.pending_level + slot], f[at.pending_scale + slot]
-        width = f[at.pending_half_width + slot]
+        first_quantile = at.pending_quantiles + slot * size.quantiles
+        quantiles = f[first_quantile : first_quantile + size.quantiles]
         experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
         prediction = base + unit * f[at.pending_mixed + slot]
-        inside = prediction - unit * width <= level <= prediction + unit * width
-        row_flags[h], row_flags[n_horizons + h] = True, inside
-        row[3 * n_horizons + h] = level - prediction
+        for j in range(n_levels):
+            lower, upper = n_levels - 1 - j, n_levels + j
+            w.beyond[h, lower] = level < prediction + unit * quantiles[lower]
+            w.beyond[h, upper] = level > prediction + unit * quantiles[upper]
+            row_flags[n_horizons + h * n_levels + j] = not (w.beyond[h, lower] or w.beyond[h, upper])
+        row_flags[h] = True
+        row[n_horizons + h] = level - prediction
         for e in range(n_experts):
             row[errors_at + h * n_experts + e] = level - (base + unit * experts[e])
         w.target[h] = (level - base) / unit
@@ -78,6 +83,7 @@ def learn(
     of: Experts,
     size: Sizes,
     c: Constants,
+    missed: Array,
     level: float,
     row: Array,
     row_flags: BoolArray,
@@ -85,7 +91,7 @@ def learn(
 ) -> bool:
     """Let every part learn from what is due; return whether the first horizon's surprise is finite."""
     n_horizons, n_experts = size.horizons, size.experts
-    figures = row[4 * n_horizons + 3 * n_horizons * n_experts :]
+    figures = row[experts_at(size) + 3 * n_horizons * n_experts :]
     for e in range(n_experts):
         if of.inputs[e] > 0:
             readout_learn(f, of, e, w.origins, w.known, w.target, w.bounds[e])
@@ -93,17 +99,17 @@ def learn(
             recurrent_learn(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gradient)
     novelty = novelty_update(f, i, at, c, level)
     if w.known[0]:
-        figures[0], figures[7] = anomaly_update(f, i, at, c, novelty, row[3 * n_horizons])
+        figures[0], figures[7] = anomaly_update(f, i, at, c, novelty, row[n_horizons])
     finite, spread = bool(np.isfinite(figures[0]) and np.isfinite(figures[7])), f[at.interval_spread]
     if w.known[0] and spread > 0.0:
         surprise = abs(w.target[0] - f[at.pending_mixed + w.slots[0]]) / spread
         finite = bool(finite and np.isfinite(surprise))
-        row_flags[2 * n_horizons] = drift_update(f, i, at, c, min(surprise, c.drift_value_max))
+        row_flags[flags_at(size)] = drift_update(f, i, at, c, min(surprise, c.drift_value_max))
     for h in range(n_horizons):
         if w.known[h]:
             slot = w.slots[h]
             experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
             mixture_learn(f, i, at, c, h, experts, w.target[h], of.prior)
             off = w.target[h] - f[at.pending_mixed + slot]
-            interval_learn(f, i, at, c, h, off, not row_flags[n_horizons + h])
+            interval_learn(f, i, at, c, h, off, w.beyond[h], missed)
     return finite

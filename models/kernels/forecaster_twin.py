@@ -73,7 +73,7 @@ class ForecasterTwin:
         """Take what the events need to know."""
         experts = forecaster.experts
         recurrent = next((e for e in experts.values() if isinstance(e, Recurrent)), None)
-        self._horizons = forecaster.clock.horizons
+        self._horizons, self._missed = forecaster.clock.horizons, forecaster.interval.missed
         self._cycles = np.array(season.CYCLES, dtype=np.int64)
         self._season_at = season_horizons(forecaster.n_horizons)
         self._periods, self._harmonics = np.array(WAVES).T.copy()
@@ -81,6 +81,7 @@ class ForecasterTwin:
             horizons=forecaster.n_horizons,
             rows=int(self._horizons[-1]),
             experts=forecaster.n_experts,
+            quantiles=len(forecaster.interval.missed),
             features=forecaster.features.n_features,
             levels=forecaster.season.length,
             units=recurrent.cell.n_units if recurrent else 0,
@@ -98,10 +99,14 @@ class ForecasterTwin:
         """Take one event of each series; see `models.kernels.ForecasterKernel`."""
         n_rows, n_targets = values.shape
         n_models, n_horizons, n_experts = n_rows * n_targets, self._sizes.horizons, self._sizes.experts
+        n_quantiles = self._sizes.quantiles
         floats, ints, flags = (record.reshape(-1, record.shape[-1]) for record in records)
-        of_experts = n_horizons * n_experts
-        told = np.empty((n_models, 4 * n_horizons + 3 * of_experts + work.FIGURES))
-        told_flags = np.empty((n_models, 2 * n_horizons + work.FLAGS), dtype=np.bool_)
+        of_experts, of_quantiles, of_levels = (
+            n_horizons * n for n in (n_experts, n_quantiles, n_quantiles // 2)
+        )
+        first_expert = 2 * n_horizons + of_quantiles
+        told = np.empty((n_models, first_expert + 3 * of_experts + work.FIGURES))
+        told_flags = np.empty((n_models, n_horizons + of_levels + work.FLAGS), dtype=np.bool_)
         sound = np.empty(n_rows, dtype=np.bool_)
         kernel.events(
             floats,
@@ -109,6 +114,7 @@ class ForecasterTwin:
             flags,
             *self._settings,
             self._experts,
+            self._missed,
             self._horizons,
             self._cycles,
             self._season_at,
@@ -131,15 +137,16 @@ class ForecasterTwin:
         )
         by_target = told.reshape(n_rows, n_targets, -1)
         flags_by_target = told_flags.reshape(n_rows, n_targets, -1)
-        by_horizon = by_target[..., : 4 * n_horizons].reshape(n_rows, n_targets, 4, n_horizons)
-        by_expert = by_target[..., 4 * n_horizons : 4 * n_horizons + 3 * of_experts]
+        by_expert = by_target[..., first_expert : first_expert + 3 * of_experts]
         by_expert = by_expert.reshape(n_rows, n_targets, 3, n_horizons, n_experts)
-        figures = by_target[..., 4 * n_horizons + 3 * of_experts :]
+        figures = by_target[..., first_expert + 3 * of_experts :]
+        covered = flags_by_target[..., n_horizons : n_horizons + of_levels]
+        flags_told = flags_by_target[..., n_horizons + of_levels :]
+        quantiles = by_target[..., 2 * n_horizons : first_expert]
         result = StepResult(
-            prediction=by_horizon[:, :, 0],
-            lower=by_horizon[:, :, 1],
-            upper=by_horizon[:, :, 2],
-            error=by_horizon[:, :, 3],
+            prediction=by_target[..., :n_horizons],
+            error=by_target[..., n_horizons : 2 * n_horizons],
+            quantiles=quantiles.reshape(n_rows, n_targets, n_horizons, n_quantiles),
             expert_predictions=by_expert[:, :, 0],
             weights=by_expert[:, :, 1],
             expert_errors=by_expert[:, :, 2],
@@ -152,11 +159,11 @@ class ForecasterTwin:
             saturated_ratio=figures[..., 6],
             anomaly_log_score=figures[..., 7],
             settled=flags_by_target[..., :n_horizons],
-            covered=flags_by_target[..., n_horizons : 2 * n_horizons],
-            drift=flags_by_target[..., 2 * n_horizons],
-            updated=flags_by_target[..., 2 * n_horizons + 1],
-            clipped=flags_by_target[..., 2 * n_horizons + 2],
-            skipped=flags_by_target[..., 2 * n_horizons + 3],
+            covered=covered.reshape(n_rows, n_targets, n_horizons, n_quantiles // 2),
+            drift=flags_told[..., 0],
+            updated=flags_told[..., 1],
+            clipped=flags_told[..., 2],
+            skipped=flags_told[..., 3],
         )
         return result, sound
 
@@ -237,10 +244,11 @@ def _constants(forecaster: Forecaster, recurrent: Recurrent | None) -> Constants
         mixture_span=polynomial.LOSS_SPAN_EVENTS,
         regret_max=polynomial.REGRET_MAX,
         negligible=polynomial.NEGLIGIBLE,
-        interval_span=intervals.SPAN_EVENTS,
+        interval_spread_span=intervals.SPREAD_SPAN_EVENTS,
+        interval_size_span=intervals.SIZE_SPAN_EVENTS,
         interval_winsor=intervals.WINSOR,
-        interval_step=intervals.STEP,
-        interval_level=forecaster.interval.level,
+        interval_step=forecaster.interval.step,
+        interval_quantile_max=intervals.QUANTILE_MAX,
         bins=anomaly.BINS,
         log_lowest=anomaly.LOG10_LOWEST,
         log_highest=anomaly.LOG10_HIGHEST,

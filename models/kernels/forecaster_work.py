@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from models.kernels.forecaster_experts import Sizes
+from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
 LAST_VALUE: Final = 0
@@ -20,12 +21,25 @@ FLAGS: Final = 4
 """Drift, updated, clipped, skipped."""
 
 
+@inner
+def experts_at(size: Sizes) -> int:
+    """Return where what experts said begins in what is told: behind prediction, error and quantiles."""
+    return size.horizons * (2 + size.quantiles)
+
+
+@inner
+def flags_at(size: Sizes) -> int:
+    """Return where FLAGS begin in the flags that are told: behind settled and covered."""
+    return size.horizons * (1 + size.quantiles // 2)
+
+
 class Work(NamedTuple):
-    """Room for what an event needs on its way: of its horizons (H), cycles (C), experts (E), inputs and parameters."""
+    """Room for what an event needs on its way: of its horizons (H), quantiles, cycles (C), experts (E), inputs and parameters."""
 
     slots: IntArray
     origins: IntArray
     known: BoolArray
+    beyond: BoolArray
     target: Array
     residuals: Array
     bounds: Array
@@ -49,6 +63,7 @@ def work_for(size: Sizes, n_cycles: int, n_waves: int, n_seasons: int) -> Work:
         np.empty(size.horizons, np.int64),
         np.empty(size.horizons, np.int64),
         np.empty(size.horizons, np.bool_),
+        np.empty((size.horizons, size.quantiles), np.bool_),
         np.empty(size.horizons),
         np.empty((size.experts, size.horizons)),
         np.empty((size.experts, size.horizons)),

@@ -72,7 +72,7 @@ METRICS = (
     Metric(
         "interval_coverage_ratio",
         "gauge",
-        "Share of labels inside the interval; the level is the aim.",
+        "Share of labels inside the interval of a level; the level is the aim.",
         ("level",),
     ),
     Metric(

@@ -61,7 +61,7 @@ class _Panel:
         self.points: deque[tuple[int, list[Any]]] = deque(maxlen=POINTS_MAX)
         self.restarted = False
         self._rows = 0
-        self._waiting: dict[int, tuple[float, float, float]] = {}
+        self._waiting: dict[int, tuple[float, ...]] = {}
         self._errors: dict[str, float] = {}
         self._weight = 0.0
 
@@ -73,8 +73,14 @@ class _Panel:
         if first["settled"] is not None:
             self._settle(first["settled"])
         # The forecast made at row t is drawn at row t + h, which is the row that it is about.
-        self._waiting[row + first["horizon"]] = (first["prediction"], first["lower"], first["upper"])
-        forecast = self._waiting.pop(row, (math.nan, math.nan, math.nan))
+        quantiles = list(first["quantiles"].values())
+        inner = len(quantiles) // 2 - 1
+        self._waiting[row + first["horizon"]] = (
+            first["prediction"],
+            *(quantiles[0], quantiles[-1]),
+            *quantiles[inner : inner + 2],
+        )
+        forecast = self._waiting.pop(row, (math.nan,) * 5)
         marks = DRIFT * bool(figures["drift"]) | RESTART * self.restarted
         self.restarted = False
         point = [

@@ -73,7 +73,7 @@ class Metrics(Collector):
         self._lock = threading.Lock()
         self._naive = {name: i for i, name in enumerate(specification.experts) if name in NAIVE}
         self._experts = specification.experts
-        self._level = f"{specification.interval_level:g}"
+        self._levels = specification.level_names
         self._detector = specification.drift_detector
 
         self._samples: dict[str, _Samples] = {
@@ -101,7 +101,7 @@ class Metrics(Collector):
         }
         # Columns: the mixture's error, then each expert's.
         self._errors = {window: MovingMean(window, 1 + len(self._experts)) for window in WINDOWS}
-        self._coverage = MovingMean(WINDOWS[0], 1)
+        self._coverage = MovingMean(WINDOWS[0], len(self._levels))
         self._weights = MovingMean(WINDOWS[0], len(self._experts))
         self._recent = Recent(len(_RECENT))
         self._pending: list[StepResult] = []
@@ -204,7 +204,7 @@ class Metrics(Collector):
         errors = self._finite_rows(np.column_stack((mixture, experts)), "error")
         for moving in self._errors.values():
             moving.add(errors)
-        self._coverage.add(joined("covered")[settled][:, None].astype(np.float64))
+        self._coverage.add(joined("covered")[settled].astype(np.float64))
         self._weights.add(joined("weights").reshape(-1, len(self._experts)))
         self._finite_rows(joined("prediction").reshape(-1, 1), "prediction")
         recent = np.column_stack([joined(name).reshape(-1) for name in _RECENT])
@@ -233,7 +233,10 @@ class Metrics(Collector):
                 self._samples["skill_ratio"][(str(window),)] = skill(error, min(naive.values()))
         weights = self._weights.means().tolist()
         self._samples["expert_weight"] = {(name,): w for name, w in zip(self._experts, weights, strict=True)}
-        self._samples["interval_coverage_ratio"] = {(self._level,): float(self._coverage.means()[0])}
+        coverage = self._coverage.means().tolist()
+        self._samples["interval_coverage_ratio"] = {
+            (level,): c for level, c in zip(self._levels, coverage, strict=True)
+        }
         recent = self._recent
         for name, column in (("influence_norm", 0), ("jacobian_spectral_radius", 1)):
             self._samples[name] = {(stat,): recent.quantile(column, q) for stat, q in _STATS}

@@ -29,8 +29,7 @@ class PredictionEncoder:
         self._topic = topic
         self._version = specification.version()
         self._targets = specification.targets
-        self._horizons = specification.horizons
-        self._experts = specification.experts
+        self._specification = specification
 
     def encode(self, events: Sequence[Event], result: StepResult) -> list[Message]:
         """Return the message of each event; row i of the result is of event i."""
@@ -46,7 +45,7 @@ class PredictionEncoder:
             "spectral_radius": result.spectral_radius.tolist(),
             "saturated_ratio": result.saturated_ratio.tolist(),
         }
-        forecasts = _Forecasts(result, self._horizons, self._experts)
+        forecasts = _Forecasts(result, self._specification)
         messages = []
         for row, event in enumerate(events):
             targets = {
@@ -71,12 +70,13 @@ class PredictionEncoder:
 class _Forecasts:
     """The part of a result that has a column for each horizon, as lists."""
 
-    def __init__(self, result: StepResult, horizons: tuple[int, ...], experts: tuple[str, ...]) -> None:
-        self._horizons = horizons
-        self._experts = experts
+    def __init__(self, result: StepResult, specification: Specification) -> None:
+        self._horizons = specification.horizons
+        self._experts = specification.experts
+        self._quantile_names = specification.quantile_names
+        self._level_names = specification.level_names
         self._prediction = result.prediction.tolist()
-        self._lower = result.lower.tolist()
-        self._upper = result.upper.tolist()
+        self._quantiles = result.quantiles.tolist()
         self._weights = result.weights.tolist()
         self._expert_predictions = result.expert_predictions.tolist()
         self._settled = result.settled.tolist()
@@ -91,13 +91,12 @@ class _Forecasts:
             {
                 "horizon": horizon,
                 "prediction": self._prediction[row][k][h],
-                "lower": self._lower[row][k][h],
-                "upper": self._upper[row][k][h],
+                "quantiles": dict(zip(self._quantile_names, self._quantiles[row][k][h], strict=True)),
                 "weights": dict(zip(experts, self._weights[row][k][h], strict=True)),
                 "experts": dict(zip(experts, self._expert_predictions[row][k][h], strict=True)),
                 "settled": {
                     "error": self._error[row][k][h],
-                    "covered": self._covered[row][k][h],
+                    "covered": dict(zip(self._level_names, self._covered[row][k][h], strict=True)),
                     "experts": dict(zip(experts, self._expert_errors[row][k][h], strict=True)),
                 }
                 if self._settled[row][k][h]

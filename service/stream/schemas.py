@@ -35,8 +35,8 @@ class Settled(_Message):
 
     error: float
     """Target minus prediction, in the unit of the target."""
-    covered: bool
-    """Whether the interval held the target."""
+    covered: dict[str, bool]
+    """Whether the interval of each level held the target; the level is the name, narrowest first, such as "0.8"."""
     experts: dict[str, float]
     """The error of each expert."""
 
@@ -47,8 +47,9 @@ class HorizonForecast(_Message):
     horizon: Annotated[int, Field(ge=1)]
     """How many events ahead."""
     prediction: float
-    lower: float
-    upper: float
+    quantiles: dict[str, float]
+    """By their share, ascending: of the targets a tenth should be less than "0.1", and a tenth greater than "0.9". The two
+    that are equally far from one half are the interval of a level, "0.1" and "0.9" that of 0.8."""
     weights: dict[str, Share]
     """The share of each expert in the prediction; they sum to 1."""
     experts: dict[str, float]

@@ -7,18 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 
-HEADER = (
-    "series",
-    "time",
-    "target_time",
-    "horizon",
-    "target",
-    "prediction",
-    "lower",
-    "upper",
-    "anomaly_score",
-    "anomaly_log_score",
-)
+HEADER = ("series", "time", "target_time", "horizon", "target", "prediction")
+"""What a row begins with; the quantiles follow, by the names of their shares, and then the anomaly scores."""
 
 
 class Made(NamedTuple):
@@ -27,8 +17,7 @@ class Made(NamedTuple):
     time: str
     value: float
     predictions: Sequence[float]
-    lowers: Sequence[float]
-    uppers: Sequence[float]
+    quantiles: Sequence[Sequence[float]]
     anomaly_score: float
     anomaly_log_score: float
 
@@ -40,11 +29,13 @@ class PredictionsFile:
     back. Nothing of a prediction is changed while it waits: targets are taken from the rows that came after it.
     """
 
-    def __init__(self, stream: TextIO, horizons: Sequence[int]) -> None:
+    def __init__(self, stream: TextIO, horizons: Sequence[int], quantiles: Sequence[str]) -> None:
         self._horizons = tuple(horizons)
         self._waiting: dict[str, deque[Made]] = {}
         self._writer = csv.writer(stream, lineterminator="\n")
-        self._writer.writerow(HEADER)
+        self._writer.writerow(
+            (*HEADER, *(f"q{name}" for name in quantiles), "anomaly_score", "anomaly_log_score")
+        )
 
     def add(self, series: str, made: Made) -> None:
         """Take in what was predicted at a series' next row; write what need not wait any longer."""
@@ -73,8 +64,7 @@ class PredictionsFile:
                     horizon,
                     "" if target is None else target.value,
                     made.predictions[at],
-                    made.lowers[at],
-                    made.uppers[at],
+                    *made.quantiles[at],
                     made.anomaly_score,
                     made.anomaly_log_score,
                 )

@@ -61,7 +61,7 @@ def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
         predictions = None
         if options.output is not None:
             stream = stack.enter_context(options.output.open("w", encoding="utf-8", newline=""))
-            predictions = PredictionsFile(stream, options.horizons)
+            predictions = PredictionsFile(stream, options.horizons, _specification(options).quantile_names)
         totals = _count_rows(files, options)
         replay: Replay | None = None
         done: list[File] = []
@@ -231,8 +231,8 @@ def _write(
     result: StepResult,
 ) -> None:
     # Lists at once: an array's elements one by one are ten times slower.
-    forecast = (result.prediction, result.lower, result.upper)
-    columns = (values, *forecast, result.anomaly_score, result.anomaly_log_score)
+    scores = (result.anomaly_score, result.anomaly_log_score)
+    columns = (values, result.prediction, result.quantiles, *scores)
     for time_text, one, *rows in zip(times, series, *(column.tolist() for column in columns), strict=True):
         for name, *made in zip(one.names, *rows, strict=True):
             file.add(name, Made(time_text, *made))

@@ -69,7 +69,7 @@ class Score:
         self._mean = np.zeros(per_target)
         self._squares = np.zeros(per_target)
         self._n = np.zeros(per_forecast, np.int64)
-        self._covered = np.zeros(per_forecast, np.int64)
+        self._covered = np.zeros((*per_forecast, len(specification.interval_levels)), np.int64)
         self._squared = np.zeros(per_forecast)
         self._absolute = np.zeros(per_forecast)
         self._expert_squared = np.zeros(per_expert)
@@ -94,7 +94,7 @@ class Score:
         if not counted.any():
             return
         self._n[index] += counted
-        self._covered[index] += counted & result.covered
+        self._covered[index] += counted[..., None] & result.covered
         error = np.where(counted, result.error, 0.0)
         self._squared[index] += error * error
         self._absolute[index] += np.abs(error)
@@ -132,7 +132,8 @@ class Score:
             name: errors(self._expert_squared[(*at, expert)], self._expert_absolute[(*at, expert)])
             for expert, name in enumerate(self._specification.experts)
         }
-        coverage = int(self._covered[at]) / n if n else None
+        covered = zip(self._specification.level_names, self._covered[at].tolist(), strict=True)
+        coverage = {level: count / n if n else None for level, count in covered}
         return {
             "n": n,
             **errors(self._squared[at], self._absolute[at]),
@@ -175,7 +176,8 @@ def table_lines(summary: dict[str, Any], *, standardised: bool, width: int) -> l
     ]
     experts = list(rows[0][2]["experts"])
     names = [expert.replace("_", " ") for expert in experts]
-    heads = ["ahead", "scored", "Onward", *names, "skill", "coverage"]
+    coverages = [f"in {100.0 * float(level):.4g}%" for level in rows[0][2]["coverage"]]
+    heads = ["ahead", "scored", "Onward", *names, "skill", *coverages]
     shown = [(name, horizon, one) for name, horizon, one in rows[:TABLE_ROWS_MAX]]
     means = (
         [("mean", horizon, one) for horizon, one in _means(rows).items()]
@@ -217,7 +219,9 @@ def _means(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> dict[str, dict[st
         horizon: {
             "n": sum(one["n"] for one in ones),
             "mse": fmean(one["mse"] for one in ones),
-            "coverage": fmean(one["coverage"] for one in ones),
+            "coverage": {
+                level: fmean(one["coverage"][level] for one in ones) for level in ones[0]["coverage"]
+            },
             "experts": {
                 expert: {"mse": fmean(one["experts"][expert]["mse"] for one in ones)}
                 for expert in ones[0]["experts"]
@@ -232,8 +236,8 @@ def _cells(one: dict[str, Any], experts: list[str]) -> list[str]:
     baseline = one["experts"].get(BASELINE, {}).get("mse")
     # Where the last value is never wrong there is nothing to be better at.
     skill = f"{1.0 - one['mse'] / baseline:+.1%}" if baseline and one["mse"] is not None else "-"
-    coverage = "-" if one["coverage"] is None else f"{one['coverage']:.1%}"
-    return [*map(_number, errors), skill, coverage]
+    coverages = ["-" if share is None else f"{share:.1%}" for share in one["coverage"].values()]
+    return [*map(_number, errors), skill, *coverages]
 
 
 def _number(value: float | None) -> str:

@@ -86,7 +86,7 @@ def _prediction(message: dict[str, Any]) -> Iterator[str]:
         for horizon in one["horizons"]:
             ahead = f"+{horizon['horizon']}"
             parts.append(
-                f"{ahead} {horizon['prediction']:.6g} [{horizon['lower']:.6g}, {horizon['upper']:.6g}]"
+                f"{ahead} {horizon['prediction']:.6g} [{min(horizon['quantiles'].values()):.6g}, {max(horizon['quantiles'].values()):.6g}]"
             )
             if horizon["settled"] is not None:
                 parts.append(f"was off by {horizon['settled']['error']:+.4g}")

@@ -29,8 +29,7 @@ COLUMNS = (
     "row",
     "horizon",
     "prediction",
-    "lower",
-    "upper",
+    *(f"q{name}" for name in SPECIFICATION.quantile_names),
     "anomaly_score",
     *(f"weight_{name}" for name in SPECIFICATION.experts),
 )
@@ -48,12 +47,12 @@ def golden_run() -> list[list[float]]:
         result = bank.step(slot, np.array([seconds]), np.array([[float(value)]]), np.empty((1, 0)))
         if row % EVERY == EVERY - 1:
             for place, horizon in enumerate(SPECIFICATION.horizons):
-                told = (result.prediction, result.lower, result.upper)
                 lines.append(
                     [
                         float(row),
                         float(horizon),
-                        *(float(field[0, 0, place]) for field in told),
+                        float(result.prediction[0, 0, place]),
+                        *result.quantiles[0, 0, place].tolist(),
                         float(result.anomaly_score[0, 0]),
                         *result.weights[0, 0, place].tolist(),
                     ]

@@ -17,7 +17,7 @@ from models.specification import Specification
 from tests.models.streams import RESULT_NAMES, SMALL, make_stream, run_new
 
 SPECIFICATION = replace(SMALL, horizons=(1, 3), targets=("a", "b"), features=("f",), joint=True)
-IN_UNITS = ("prediction", "lower", "upper", "expert_predictions", "error", "expert_errors")
+IN_UNITS = ("prediction", "quantiles", "expert_predictions", "error", "expert_errors")
 WITHOUT_UNIT = tuple(sorted(set(RESULT_NAMES) - {*IN_UNITS, "scale"}))
 """The scale is a unit itself, but for the first row, where it is 1 since there is none."""
 
@@ -64,7 +64,7 @@ def test_a_constant_added_is_added_to_the_forecasts_up_to_rounding(constant: flo
     stream = replace(stream, values=stream.values / unit)
     told = run_new(SPECIFICATION, stream)
     moved = run_new(SPECIFICATION, replace(stream, values=stream.values + constant))
-    for name in ("prediction", "lower", "upper", "expert_predictions"):
+    for name in ("prediction", "quantiles", "expert_predictions"):
         assert largest_difference(moved[name] - constant, told[name], told["scale"]) < 1e-5, name
     for name in ("error", "expert_errors"):
         assert largest_difference(moved[name], told[name], told["scale"]) < 1e-5, name
@@ -80,7 +80,7 @@ def test_a_series_upside_down_has_the_forecasts_upside_down_to_the_bit() -> None
     turned = run_new(specification, replace(stream, values=-stream.values))
     for name in ("prediction", "expert_predictions", "error", "expert_errors"):
         np.testing.assert_array_equal(turned[name], -told[name], err_msg=name)
-    np.testing.assert_array_equal(turned["lower"], -told["upper"])
+    np.testing.assert_array_equal(turned["quantiles"], -told["quantiles"][..., ::-1])
     for name in WITHOUT_UNIT:
         np.testing.assert_array_equal(turned[name], told[name], err_msg=name)
 

@@ -28,7 +28,7 @@ SPECIFICATIONS = {
     "one expert": replace(SMALL, experts=("recurrent",), optimizer="sgd"),
     "experts in another order": replace(SMALL, experts=("recurrent", "seasonal", "linear")),
     "a high rate": replace(SMALL, learning_rate=0.1, clip_norm=0.3),
-    "no recurrence": replace(SMALL, experts=("linear", "last_value"), interval_level=0.5),
+    "no recurrence": replace(SMALL, experts=("linear", "last_value"), interval_levels=(0.5, 0.9, 0.99)),
 }
 ROWS = 120
 
@@ -46,7 +46,7 @@ def banks(specification: Specification, n_series: int) -> tuple[Bank, Bank, list
 def units_of(result: dict[str, Array]) -> dict[str, Array]:
     """Return what each result is measured in: raw units go by the level, all else is of order one or tells its own size."""
     level = np.abs(result["prediction"]).max(axis=-1) + result["scale"]
-    raw = {"prediction", "lower", "upper", "error", "expert_predictions", "expert_errors", "scale"}
+    raw = {"prediction", "quantiles", "error", "expert_predictions", "expert_errors", "scale"}
     units = {}
     for name, value in result.items():
         unit = level if name in raw else 1.0 + np.abs(value).reshape(*level.shape, -1).max(axis=-1)

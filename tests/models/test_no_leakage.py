@@ -110,12 +110,14 @@ def test_what_is_scored_is_what_was_told_before(specification: Specification, se
         assert not told["settled"][:h, ..., place].any()
         assert told["settled"][h:, ..., place].all()
         assert not told["error"][:h, ..., place].any()
-        assert not told["covered"][:h, ..., place].any()
+        assert not told["covered"][:h, ..., place, :].any()
         label = stream.values[h:]
-        before = {name: told[name][:-h, ..., place] for name in ("prediction", "lower", "upper")}
-        assert (told["error"][h:, ..., place] == label - before["prediction"]).all()
-        inside = (before["lower"] <= label) & (label <= before["upper"])
-        assert (told["covered"][h:, ..., place] == inside).all()
+        before = told["prediction"][:-h, ..., place]
+        assert (told["error"][h:, ..., place] == label - before).all()
+        quantiles = told["quantiles"][:-h, ..., place, :]
+        for at in range(2):  # the levels, of which the first is the inner pair of the quantiles
+            inside = (quantiles[..., 1 - at] <= label) & (label <= quantiles[..., 2 + at])
+            assert (told["covered"][h:, ..., place, at] == inside).all()
         experts = told["expert_predictions"][:-h, ..., place, :]
         assert (told["expert_errors"][h:, ..., place, :] == label[..., None] - experts).all()
 

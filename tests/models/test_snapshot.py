@@ -194,7 +194,7 @@ def test_every_field_of_a_specification_changes_its_version() -> None:
         "season_max": 25,
         "learning_rate": 0.004,
         "clip_norm": 2.0,
-        "interval_level": 0.8,
+        "interval_levels": (0.8,),
         "drift_detector": "other",
         "seed": 1,
     }

@@ -35,7 +35,9 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "a negative rate": ({"learning_rate": -0.1}, "learning_rate: between 0"),
     "a rate that is no number": ({"learning_rate": float("nan")}, "learning_rate: between 0"),
     "a clip of zero": ({"clip_norm": 0.0}, "clip_norm: between"),
-    "a level of one": ({"interval_level": 1.0}, "interval_level: between"),
+    "a level of one": ({"interval_levels": (0.8, 1.0)}, "interval_levels: between"),
+    "no level": ({"interval_levels": ()}, "interval_levels: 1 to"),
+    "levels that fall": ({"interval_levels": (0.9, 0.8)}, "interval_levels: .* ascending"),
 }
 
 

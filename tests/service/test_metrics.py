@@ -38,8 +38,10 @@ def make_result(rows: int = 1, targets: int = 1, horizons: int = 1, **changes: o
     """A result in which nothing happened, but for what is changed."""
     bk, bkh, experts = (rows, targets), (rows, targets, horizons), (rows, targets, horizons, len(EXPERTS))
     shapes: Mapping[str, tuple[int, ...]] = {
-        **dict.fromkeys(("prediction", "lower", "upper", "settled", "error", "covered"), bkh),
+        **dict.fromkeys(("prediction", "settled", "error"), bkh),
         **dict.fromkeys(("expert_predictions", "weights", "expert_errors"), experts),
+        "quantiles": (*bkh, 4),
+        "covered": (*bkh, 2),
         **dict.fromkeys(
             ("anomaly_score", "anomaly_log_score", "scale", "drift", "drift_statistic", "gradient_norm"), bk
         ),
@@ -107,7 +109,7 @@ def test_closed_label_sets_stand_at_zero_before_anything_happens() -> None:
     for source in RESTORE_SOURCES:
         assert value(samples, "restore_total", source=source) == 0
     assert value(samples, "drift_events_total", detector="page_hinkley", level="drift") == 0
-    assert value(samples, "interval_coverage_ratio", level="0.9") == 0
+    assert value(samples, "interval_coverage_ratio", level="0.8") == 0
     assert value(samples, "influence_norm", stat="p99") == 0
 
 
@@ -119,7 +121,7 @@ def test_errors_are_absolute_and_in_units_of_the_scale_and_skill_compares_with_t
         settled=[[[True]], [[True]], [[False]]],
         error=[[[3.0]], [[-8.0]], [[99.0]]],
         expert_errors=[[[[8.0, -4.0, 1.0, 1.0]]], [[[16.0, 12.0, 1.0, 1.0]]], [[[99.0] * 4]]],
-        covered=[[[True]], [[False]], [[True]]],
+        covered=[[[[True, True]]], [[[False, True]]], [[[True, True]]]],
     )
     observed = make_metrics()
     observed.applied(0, Applied(results=[result]), 0.0)
@@ -131,7 +133,8 @@ def test_errors_are_absolute_and_in_units_of_the_scale_and_skill_compares_with_t
             (4 + 6) / 2
         )
         assert value(samples, "skill_ratio", window=window) == pytest.approx(1 - 3.5 / 5)
-    assert value(samples, "interval_coverage_ratio", level="0.9") == pytest.approx(0.5)
+    assert value(samples, "interval_coverage_ratio", level="0.8") == pytest.approx(0.5)
+    assert value(samples, "interval_coverage_ratio", level="0.95") == pytest.approx(1.0)
 
 
 def test_a_window_forgets_as_equation_1_says() -> None:

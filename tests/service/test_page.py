@@ -19,7 +19,8 @@ from service.observe import server as server_module
 from service.observe.live import DRIFT, FILES, PAGE, POINTS_MAX, RESTART, LiveFeed, LiveServer
 from tests.service.live_events import HOSTILE_NAME, predictions
 
-ROW, TIME, ACTUAL, PREDICTED, LOWER, UPPER, ANOMALY, MARKS, GRADIENT, INFLUENCE, ERRORS, WEIGHTS = range(12)
+ROW, TIME, ACTUAL, PREDICTED, LOWER, UPPER, INNER_LOWER, INNER_UPPER = range(8)
+ANOMALY, MARKS, GRADIENT, INFLUENCE, ERRORS, WEIGHTS = range(8, 14)
 
 
 def points_of(feed: LiveFeed, name: str) -> list[list[Any]]:
@@ -44,8 +45,8 @@ def test_a_forecast_is_drawn_at_the_row_that_it_is_about(horizon: int) -> None:
             continue
         made = messages[n - horizon]["targets"]["value"]["horizons"][0]
         assert point[PREDICTED] == pytest.approx(made["prediction"], rel=1e-6)
-        assert point[LOWER] == pytest.approx(made["lower"], rel=1e-6)
-        assert point[UPPER] == pytest.approx(made["upper"], rel=1e-6)
+        for place, share in ((LOWER, "0.025"), (INNER_LOWER, "0.1"), (INNER_UPPER, "0.9"), (UPPER, "0.975")):
+            assert point[place] == pytest.approx(made["quantiles"][share], rel=1e-6)
         error = figures["horizons"][0]["settled"]["error"]
         assert point[ACTUAL] - point[PREDICTED] == pytest.approx(error, rel=1e-4, abs=1e-4)
 

@@ -23,6 +23,7 @@ from service.tools.score import Share, table_lines
 from service.tools.tables import Wanted
 
 ROWS = 60
+QUANTILES = ("q0.025", "q0.1", "q0.9", "q0.975")
 Predictions = list[dict[str, str]]
 
 
@@ -69,7 +70,8 @@ def offline(values: list[float], horizons: tuple[int, ...]) -> Iterator[list[tup
         result = bank.step(slot, np.array([1704067200.0 + 3600.0 * i]), np.array([[value]]), np.empty((1, 0)))
         yield [
             (
-                *(float(part[0, 0, h]) for part in (result.prediction, result.lower, result.upper)),
+                float(result.prediction[0, 0, h]),
+                *result.quantiles[0, 0, h].tolist(),
                 float(result.anomaly_score[0, 0]),
                 float(result.anomaly_log_score[0, 0]),
             )
@@ -79,7 +81,7 @@ def offline(values: list[float], horizons: tuple[int, ...]) -> Iterator[list[tup
 
 def numbers(row: dict[str, str]) -> tuple[float, ...]:
     return tuple(
-        float(row[name]) for name in ("prediction", "lower", "upper", "anomaly_score", "anomaly_log_score")
+        float(row[name]) for name in ("prediction", *QUANTILES, "anomaly_score", "anomaly_log_score")
     )
 
 
@@ -89,7 +91,7 @@ def test_predictions_are_those_of_the_bank_to_the_bit(tmp_path: Path) -> None:
     expected = [one for made in offline(wave(ROWS), (1, 3)) for one in made]
     assert [numbers(row) for row in rows] == expected
     assert [int(row["horizon"]) for row in rows] == [1, 3] * ROWS
-    assert tuple(rows[0]) == HEADER
+    assert tuple(rows[0]) == (*HEADER, *QUANTILES, "anomaly_score", "anomaly_log_score")
 
 
 def test_a_target_is_the_value_that_many_rows_later_and_empty_where_none_came(tmp_path: Path) -> None:
@@ -131,11 +133,15 @@ def test_summary_is_the_arithmetic_of_the_output(tmp_path: Path, warmup: Share, 
             if row["horizon"] == horizon and row["target"] and place[row["target_time"]] >= first
         ]
         errors = [float(row["target"]) - float(row["prediction"]) for row in scored]
-        covered = [float(row["lower"]) <= float(row["target"]) <= float(row["upper"]) for row in scored]
+        told = [
+            [float(row[name]) for name in ("q0.025", "q0.1", "target", "q0.9", "q0.975")] for row in scored
+        ]
         assert one["n"] == len(scored) == ROWS - max(first, int(horizon))
         assert one["mse"] == pytest.approx(sum(error * error for error in errors) / len(errors))
         assert one["mae"] == pytest.approx(sum(map(abs, errors)) / len(errors))
-        assert one["coverage"] == pytest.approx(sum(covered) / len(covered))
+        inner = sum(low <= target <= high for _, low, target, high, _ in told) / len(told)
+        outer = sum(low <= target <= high for low, _, target, _, high in told) / len(told)
+        assert one["coverage"] == pytest.approx({"0.8": inner, "0.95": outer})
         values = wave(ROWS)
         steps = [values[i] - values[i - int(horizon)] for i in range(max(first, int(horizon)), ROWS)]
         naive = one["experts"]["last_value"]
@@ -351,8 +357,8 @@ def test_what_cannot_be_scored_is_null(tmp_path: Path) -> None:
     flat = write(tmp_path / "flat.csv", ("time", times), ("value", [4.0] * 5))
     _, summary, said = replay(tmp_path, flat, standardise=Share(5), horizons=(1, 9))
     one = summary["series"]["flat"]["horizons"]
-    assert (one["1"]["n"], one["1"]["mse"], one["1"]["coverage"]) == (4, None, 1.0)
-    assert (one["9"]["n"], one["9"]["mse"], one["9"]["coverage"]) == (0, None, None)
+    assert (one["1"]["n"], one["1"]["mse"], one["1"]["coverage"]) == (4, None, {"0.8": 1.0, "0.95": 1.0})
+    assert (one["9"]["n"], one["9"]["mse"], one["9"]["coverage"]) == (0, None, {"0.8": None, "0.95": None})
     assert "Mean squared error, standardised" in said
 
 

@@ -72,14 +72,14 @@ def test_figures_on_the_page_are_the_replay_s(tmp_path: Path) -> None:
     for horizon in (1, 5):
         forecast = series["points"]["horizons"][str(horizon)]
         rows = [row for row in made.predictions if row["horizon"] == str(horizon)]
-        for part, column in (("predicted", "prediction"), ("lower", "lower"), ("upper", "upper")):
+        for part, column in (("predicted", "prediction"), ("lower", "q0.025"), ("upper", "q0.975")):
             assert forecast[part][:horizon] == [None] * horizon
             expected = [float(row[column]) for row in rows[: ROWS - horizon]]
             assert forecast[part][horizon:] == pytest.approx(expected, abs=1e-4)
         scores = series["scores"]["horizons"][str(horizon)]
         figures = series["figures"]["horizons"][str(horizon)]
         assert sum(figures["n"]) == scores["n"] == ROWS - horizon
-        assert sum(figures["covered"]) / scores["n"] == pytest.approx(scores["coverage"])
+        assert sum(figures["covered"]) / scores["n"] == pytest.approx(scores["coverage"]["0.95"])
         assert mean(figures["absolute"], figures["n"]) == pytest.approx(scores["mae"], rel=1e-6)
         for name, column in zip(made.data["experts"], figures["experts"], strict=True):
             assert mean(column, figures["n"]) == pytest.approx(scores["experts"][name]["mae"], rel=1e-6)

@@ -64,7 +64,8 @@ def test_predictions_have_the_published_form() -> None:
             for forecast in target.horizons:
                 assert tuple(forecast.weights) == tuple(forecast.experts) == specification.experts
                 assert math.isclose(sum(forecast.weights.values()), 1.0)
-                assert forecast.lower <= forecast.prediction <= forecast.upper
+                assert list(forecast.quantiles) == ["0.025", "0.1", "0.9", "0.975"]
+                assert list(forecast.quantiles.values()) == sorted(forecast.quantiles.values())
                 assert (forecast.settled is not None) == (n >= forecast.horizon)
                 settled += forecast.settled is not None
     assert len(messages) == 30
@@ -80,7 +81,11 @@ def test_a_settled_forecast_is_the_one_made_that_many_events_before() -> None:
             if forecast.settled is not None:
                 earlier = messages[n - forecast.horizon].targets["value"].horizons[h]
                 assert forecast.settled.error == pytest.approx(target.observed - earlier.prediction, abs=1e-9)
-                assert forecast.settled.covered == (earlier.lower <= target.observed <= earlier.upper)
+                told = earlier.quantiles
+                assert forecast.settled.covered == {
+                    "0.8": told["0.1"] <= target.observed <= told["0.9"],
+                    "0.95": told["0.025"] <= target.observed <= told["0.975"],
+                }
                 for name, error in forecast.settled.experts.items():
                     assert error == pytest.approx(target.observed - earlier.experts[name], abs=1e-9)
 

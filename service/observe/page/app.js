@@ -5,7 +5,7 @@ import * as words from "./words.js";
 
 const SILENCE_MS = 5000; // The server sends something each second; after this long it is taken for gone.
 const RETRY_MS = 1000;
-const COLUMNS = ["rows", "times", "actual", "predicted", "lower", "upper", "anomaly", "marks", "gradient", "influence", "errors", "weights"];
+const COLUMNS = ["rows", "times", "actual", "predicted", "lower", "upper", "innerLower", "innerUpper", "anomaly", "marks", "gradient", "influence", "errors", "weights"];
 
 const $ = (id) => document.getElementById(id);
 let panels = new Map();

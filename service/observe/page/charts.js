@@ -160,9 +160,10 @@ export function drawnOut(panel) {
   ];
 }
 
-// A series: value, forecast, interval and marks. `reading` is told the place that is pointed at.
+// A series: value, forecast, the widest interval, if told the narrowest upon it, and marks. `reading` is told the place that is pointed at.
 export function seriesChart(element, panel, { small, reading = null }) {
-  const data = () => [panel.rows, panel.upper, panel.lower, panel.actual, panel.predicted];
+  const ends = panel.innerLower ? ["upper", "lower", "innerUpper", "innerLower"] : ["upper", "lower"];
+  const data = () => [panel.rows, ...ends.map((end) => panel[end]), panel.actual, panel.predicted];
   const chart = create(
     element,
     {
@@ -171,12 +172,11 @@ export function seriesChart(element, panel, { small, reading = null }) {
       cursor: reading ? pointing(panel) : { show: false },
       series: [
         {},
-        line("band", 0),
-        line("band", 0),
+        ...ends.map(() => line("band", 0)),
         line("actual", small ? 1.5 : 2),
         line("forecast", small ? 1.25 : 1.75),
       ],
-      bands: [{ series: [1, 2], fill: colour("band") }],
+      bands: [[1, 2], [3, 4]].slice(0, ends.length / 2).map((series) => ({ series, fill: colour("band") })),
       hooks: {
         draw: [(self) => drawMarks(self, panel)],
         setCursor: reading ? [(self) => reading(self.cursor.idx)] : [],

@@ -91,7 +91,9 @@ def document(
         "experts": list(specification.experts),
         "naive": [name for name in specification.experts if name in NAIVE],
         "baseline": BASELINE,
-        "level": specification.interval_level,
+        "levels": list(specification.level_names),
+        # What is drawn is the widest interval.
+        "level": specification.interval_levels[-1],
         "horizons": list(layout.horizons),
         "horizons_all": list(specification.horizons),
         "series_all": len(summary["series"]),

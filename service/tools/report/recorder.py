@@ -97,7 +97,9 @@ class Layout:
 
         def field(name: str) -> Array:
             whole: Array = np.concatenate([getattr(one.result, name) for one in rounds])
-            return whole
+            return (
+                whole[..., -1] if name == "covered" else whole
+            )  # of the widest interval, as lower and upper
 
         times = np.concatenate([one.times for one in rounds])
         parts = [np.broadcast_to(times[:, None, None], (*shape, 1)), values[..., None]]

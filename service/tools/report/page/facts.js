@@ -153,6 +153,9 @@ function button(text, press) {
 
 const skillKind = (skill) => (skill == null ? null : skillBadge(skill).kind);
 
+const coverages = ({ levels }) =>
+  levels.map((level) => ({ head: `in ${figureText(100 * level)}% range`, cell: ({ coverage }) => share(coverage[level]) }));
+
 export function fillOverview(data, choose) {
   const lines = data.overview;
   byId("all").hidden = lines.length < 2;
@@ -164,7 +167,7 @@ export function fillOverview(data, choose) {
     { head: "MSE", cell: ({ mse }) => figureText(mse) },
     { head: "MAE", cell: ({ mae }) => figureText(mae) },
     { head: "skill", cell: ({ skill }) => signed(skill), kind: ({ skill }) => skillKind(skill) },
-    { head: "coverage", cell: ({ coverage }) => share(coverage) },
+    ...coverages(data),
   ];
   fill(byId("overview"), columns, lines, (line, one) => {
     if (one.shown != null) line.dataset.place = one.shown;
@@ -179,12 +182,12 @@ export function fillScores(data, series, chosen) {
     { head: "MSE", cell: ({ mse }) => figureText(mse) },
     { head: "MAE", cell: ({ mae }) => figureText(mae) },
     { head: "skill", cell: ({ skill }) => signed(skill), kind: ({ skill }) => skillKind(skill) },
-    { head: "coverage", cell: ({ coverage }) => share(coverage) },
+    ...coverages(data),
   ];
   fill(byId("scores"), columns, rows, (line, { horizon }) => line.classList.toggle("chosen", Number(horizon) === chosen));
   const unit = data.standardised ? "Errors are divided by the standard deviation of the series' first rows" : "Errors are in the series' own unit";
   const from = series.warmup > 0 ? `; the first ${rowsText(series.warmup)} are not scored` : "";
-  byId("scores-note").textContent = `${unit}${from}. Skill is 1 − MSE over that of repeating the last value; coverage should be ${share(data.level)}.`;
+  byId("scores-note").textContent = `${unit}${from}. Skill is 1 − MSE over that of repeating the last value; of the values, so many should be in a range as its name says.`;
 }
 
 export function fillMethods(data, scores, methods, horizon) {
