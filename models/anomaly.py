@@ -109,7 +109,7 @@ class AnomalyScore:
 
         Args:
             state: changed in place.
-            level: y, raw units, (B,).
+            level: y, raw units, NaN where it is missing, (B,).
             residual: e, raw units, (B,).
             valid: where there is one, (B,).
         """
@@ -176,13 +176,15 @@ class AnomalyScore:
 
     def _novelty(self, state: State, level: Array) -> tuple[Array, Array]:
         """Return eq. (4) and the range of the levels, (B,) each; widen the range."""
+        observed = ~np.isnan(level)
+        level = np.where(observed, level, state["lowest"])  # is within what was seen, and widens nothing
         first = state["events"] == 0
         lowest = np.where(first, level, state["lowest"])
         highest = np.where(first, level, state["highest"])
         size = highest - lowest
         excess = np.maximum(np.maximum(level - highest, lowest - level), 0.0)
         growth = np.where(size > 0.0, np.minimum(excess, RANGE_GROWTH * size), excess)
-        state["events"] = state["events"] + 1
+        state["events"] = state["events"] + observed
         state["lowest"] = np.where(level < lowest, lowest - growth, lowest)
         state["highest"] = np.where(level > highest, highest + growth, highest)
         return _over(excess, size), state["highest"] - state["lowest"]

@@ -115,11 +115,11 @@ class Bank:
         Args:
             slots: of the series, each at most once, (B,).
             times: event times in seconds, (B,).
-            values: the targets, raw units, (B, K).
-            features: the exogenous features, (B, F).
+            values: the targets, raw units, (B, K); NaN where one is missing: it is predicted past, and not learned from.
+            features: the exogenous features, (B, F); NaN where one is missing, which counts as its running mean.
 
         Raises:
-            NonFiniteError: an input is not finite or over VALUE_ABS_MAX: every series is as it was. Or a result would not
+            NonFiniteError: an input is infinite or over VALUE_ABS_MAX, or a time NaN: every series is as it was. Or a result would not
                 be finite, which no accepted input may lead to: the series that it names are as they were, the others
                 have taken their events.
             ValueError: shapes do not fit, a slot is not in use or stands twice; every series is as it was.
@@ -149,10 +149,14 @@ class Bank:
                 states, time=np.repeat(times, n_targets), level=values.reshape(-1), features=joined
             )
         write(views, states)
+        if not result.begun.all():  # a target without a value yet has no state to advance
+            for copy, before in zip(copies, self._gather(slots)[0], strict=True):
+                copy[~result.begun] = before[~result.begun]
         result = _by_target(result, n_rows, n_targets)
         sound = np.ones(n_rows, dtype=np.bool_)
         for name in ("prediction", "quantiles", "expert_predictions", "anomaly_score", "anomaly_log_score"):
-            sound &= np.isfinite(getattr(result, name).reshape(n_rows, -1)).all(axis=1)
+            finite = np.isfinite(getattr(result, name).reshape(n_rows, n_targets, -1)).all(axis=2)
+            sound &= (finite | ~result.begun).all(axis=1)
         if sound.all():
             self._write_back(slots, copies)
         else:
@@ -234,7 +238,8 @@ class Bank:
         for name, (array, shape) in expected.items():
             if array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, {shape} is needed")
-            if not (np.abs(array) <= VALUE_ABS_MAX).all():
+            sound = np.abs(array) <= VALUE_ABS_MAX
+            if not sound.all() and not (name != "times" and (sound | np.isnan(array)).all()):
                 raise NonFiniteError(f"{name} holds a value that is not finite or over {VALUE_ABS_MAX:g}")
         if len(set(slots.tolist())) != n_rows:
             raise ValueError("a slot stands twice in the micro-batch; give the later event to the next call")
@@ -246,7 +251,7 @@ class Bank:
             raise ValueError(f"slot {slot} is not in use")
 
     def _inputs(self, slots: IntArray, values: Array, features: Array) -> Array:
-        """Return each model's exogenous inputs, (B K, n_inputs); with `joint` the others' increments."""
+        """Return each model's exogenous inputs, (B K, n_inputs); with `joint` the others' increments, NaN where one is missing."""
         n_rows, n_targets = values.shape
         shared = np.repeat(features, n_targets, axis=0)
         if not self.specification.joint:

@@ -4,13 +4,16 @@
 2. Scale, season and state advance by the event.
 3. Each expert forecasts, the mixture combines, and the forecasts become pending.
 
+Where the value is missing nothing is settled, and no statistic changes. The state advances with the model's own forecast for
+this row in the value's place: the innovation is zero. Until a target has had a value it has no state, and no forecast.
+
 No expert is handed a value before its forecast for it was stored, so that predicting after learning
 cannot be written by accident.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -36,6 +39,9 @@ RESIDUAL_WINSOR = 4.0
 DRIFT_VALUE_MAX = 8.0
 """Drift is about many errors that grew, not about one that is huge."""
 
+FORECASTS = ("prediction", "quantiles", "expert_predictions")
+"""Results that are NaN until a target has a value."""
+
 States = dict[str, State]
 
 
@@ -46,6 +52,7 @@ class StepResult:
     From the forecaster, which knows models and not series, the arrays come without the axis K.
 
     Attributes:
+        begun: the target has had a value, (B, K). Elsewhere forecasts and their intervals are NaN, and figures 0.
         prediction: of the mixture, raw units, (B, K, H).
         quantiles: raw units, of the shares `Specification.quantiles`, ascending, (B, K, H, 2 L).
         expert_predictions: raw units, (B, K, H, E).
@@ -68,6 +75,7 @@ class StepResult:
         saturated_ratio: share of saturated units, (B, K).
     """
 
+    begun: BoolArray
     prediction: Array
     quantiles: Array
     expert_predictions: Array
@@ -152,16 +160,22 @@ class Forecaster:
         return parts | {f"expert.{name}": expert.init_state() for name, expert in self.experts.items()}
 
     def step(self, states: States, *, time: Array, level: Array, features: Array) -> StepResult:
-        """Take one event a row, in place. time (B,) seconds, level (B,), features (B, n_inputs)."""
-        slot, valid = self.clock.due(states["clock"])
+        """Take one event a row, in place. time (B,) seconds; level (B,) and features (B, n_inputs), NaN where missing.
+
+        The state of rows that are not `begun` is of no use afterwards.
+        """
+        slot, due = self.clock.due(states["clock"])
         row, origin = self.clock.rows(states["clock"])
         rows = np.arange(len(level))[:, None]
         pending = states["pending"]
+        observed = ~np.isnan(level)
+        valid = due & observed[:, None]
         settled = self._settle(states, slot=slot, origin=origin, valid=valid, level=level)
+        level = np.where(observed, level, self._expected(states, slot[:, 0], due[:, 0]))
         self.clock.tick(states["clock"])
 
         then, begin, known = self.season.update(states["season"], time, level)
-        scale, increment, deviation = self.scale.update(states["scale"], level)
+        scale, increment, deviation = self.scale.update(states["scale"], level, observed)
         seasonal = np.where(known[..., 0], then[..., 0], states["scale"]["mean"][:, None])
         observation = Observation(
             level=level,
@@ -198,7 +212,8 @@ class Forecaster:
 
         unit, here = scale[:, None], level[:, None]
         prediction = here + unit * mixed
-        return StepResult(
+        result = StepResult(
+            begun=states["scale"]["seen"] > 0,
             prediction=prediction,
             quantiles=prediction[..., None] + unit[..., None] * quantiles,
             expert_predictions=here[..., None] + unit[..., None] * forecasts,
@@ -207,12 +222,19 @@ class Forecaster:
             **settled,
             **self._figures(states, np.any(valid, axis=1)),
         )
+        return result if result.begun.all() else _silent(result)
 
     def reset_memory(self, states: States) -> None:
         """Forget what is pending and where the recurrent state was; keep what was learned."""
         self.clock.reset(states["clock"])
         for name, expert in self.recurrent.items():
             expert.reset_memory(states[f"expert.{name}"])
+
+    def _expected(self, states: States, slot: IntArray, due: BoolArray) -> Array:
+        """Return what stands in for a missing value, (B,): the shortest horizon's forecast for it, or else the last level."""
+        rows, pending = np.arange(len(slot)), states["pending"]
+        forecast = pending["level"][rows, slot] + pending["scale"][rows, slot] * pending["mixed"][rows, slot]
+        return np.where(due, forecast, states["scale"]["level"])
 
     def _settle(
         self, states: States, *, slot: IntArray, origin: IntArray, valid: BoolArray, level: Array
@@ -282,3 +304,20 @@ class Forecaster:
         flags = dict.fromkeys(("updated", "clipped", "skipped"), never)
         names = ("gradient_norm", "influence_norm", "spectral_radius", "saturated_ratio")
         return flags | dict.fromkeys(names, none)
+
+
+SAID_BEFORE_ANY_VALUE = ("begun", "scale", "weights")
+"""Results that are as in a new model until a target has a value."""
+
+
+def _silent(result: StepResult) -> StepResult:
+    """Return the result with nothing said of rows that are not begun: forecasts NaN, figures 0."""
+    said = {}
+    for field in fields(result):
+        value = getattr(result, field.name)
+        begun = result.begun.reshape(-1, *[1] * (value.ndim - 1))
+        nothing = np.nan if field.name in FORECASTS else np.zeros((), value.dtype)
+        said[field.name] = (
+            value if field.name in SAID_BEFORE_ANY_VALUE else np.where(begun, value, nothing)
+        )
+    return StepResult(**said)

@@ -45,12 +45,13 @@ class IncrementScale:
         names = ("level", "mean", "variance", "lowest", "highest")
         return {"seen": np.zeros((), dtype=np.int64)} | {name: np.zeros(()) for name in names}
 
-    def update(self, state: State, level: Array) -> tuple[Array, Array, Array]:
+    def update(self, state: State, level: Array, observed: BoolArray) -> tuple[Array, Array, Array]:
         """Take one value a row, in place.
 
         Args:
             state: as `init_state`, batched.
-            level: the values, (B,), finite.
+            level: the values, or what stands in for one that is missing, (B,), finite.
+            observed: which are values, (B,); of the others only the level is kept, the statistics stay as they are.
 
         Returns:
             scale (B,), positive, 1 while there is none; increment (B,) and deviation from the running mean (B,), both in
@@ -65,16 +66,20 @@ class IncrementScale:
         # While there is no scale yet nothing can be called an outlier.
         bounded = np.where(bound > 0.0, np.clip(increment, -bound, bound), increment)
         variance = np.where(first, 0.0, before + rate * (bounded * bounded - before))  # Eq. (2)
+        variance = np.where(observed, variance, before)
         root = np.sqrt(variance)
         scale = np.where(root > TINY, root, 1.0)
         rate_mean = np.maximum(1.0 / SPAN_EVENTS, 1.0 / (seen + 1.0))
         mean = np.where(first, level, state["mean"] + rate_mean * (level - state["mean"]))
-        state["seen"] = seen + 1
+        mean = np.where(observed, mean, state["mean"])
+        state["seen"] = seen + observed
         state["level"] = level.copy()
         state["mean"] = mean
         state["variance"] = variance
-        state["lowest"] = np.where(first, level, np.minimum(state["lowest"], level))
-        state["highest"] = np.where(first, level, np.maximum(state["highest"], level))
+        lowest = np.where(first, level, np.minimum(state["lowest"], level))
+        highest = np.where(first, level, np.maximum(state["highest"], level))
+        state["lowest"] = np.where(observed, lowest, state["lowest"])
+        state["highest"] = np.where(observed, highest, state["highest"])
         return (
             scale,
             winsorise(increment / scale),
@@ -104,17 +109,22 @@ class FeatureScale:
     def init_state(self) -> Fields:
         """Return the statistics of a new series."""
         zeros = np.zeros(self.n_features)
-        return {"seen": np.zeros((), dtype=np.int64), "mean": zeros, "variance": zeros}
+        return {"seen": np.zeros(self.n_features, dtype=np.int64), "mean": zeros, "variance": zeros}
 
     def update(self, state: State, features: Array) -> Array:
-        """Take one vector a row, in place; return it standardised and winsorised, (B, F)."""
-        rate = np.maximum(1.0 / SPAN_EVENTS, 1.0 / (state["seen"] + 1.0))[:, None]
-        deviation = features - state["mean"]
+        """Take one vector a row, in place; return it standardised and winsorised, (B, F).
+
+        A feature that is missing, NaN, counts as its running mean, 0 when standardised, and changes no statistic.
+        """
+        there = ~np.isnan(features)
+        rate = np.maximum(1.0 / SPAN_EVENTS, 1.0 / (state["seen"] + 1.0))
+        deviation = np.where(there, features - state["mean"], 0.0)
         bound = FEATURE_WINSOR_DEVIATIONS * np.sqrt(state["variance"])
         bounded = np.where(bound > 0.0, np.clip(deviation, -bound, bound), deviation)
         state["mean"] = state["mean"] + rate * bounded
-        state["variance"] = (1.0 - rate) * (state["variance"] + rate * bounded * bounded)
-        state["seen"] = state["seen"] + 1
+        variance = (1.0 - rate) * (state["variance"] + rate * bounded * bounded)
+        state["variance"] = np.where(there, variance, state["variance"])
+        state["seen"] = state["seen"] + there
         root = np.sqrt(state["variance"])
-        scaled = (features - state["mean"]) / np.where(root > TINY, root, 1.0)
+        scaled = np.where(there, features - state["mean"], 0.0) / np.where(root > TINY, root, 1.0)
         return np.clip(scaled, -FEATURE_WINSOR_DEVIATIONS, FEATURE_WINSOR_DEVIATIONS)

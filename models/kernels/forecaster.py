@@ -13,9 +13,9 @@ from models.kernels.forecaster_experts import (
     Sizes,
     copied,
     linear_forecast,
-    readout_settle,
     recurrent_forecast,
 )
+from models.kernels.forecaster_missing import expected, say_nothing, settle_readouts
 from models.kernels.forecaster_parts import (
     Constants,
     Experts,
@@ -90,13 +90,14 @@ def advance(
     harmonics: Array,
     time: float,
     level: float,
+    observed: bool,
     features: Array,
     denominators: Array,
     w: Work,
 ) -> float:
     """Advance season, scale and state by the event, and let each expert forecast; return the scale."""
     season_update(f, i, at, c, size.levels, time, level, cycles, horizons, w.then, w.begin, w.season_known)
-    scale, increment, deviation = scale_update(f, i, at, c, level)
+    scale, increment, deviation = scale_update(f, i, at, c, level, observed)
     features_update(f, i, at, c, features, w.features)
     put_beside(c, season_at, periods, harmonics, time, scale, deviation, w)
     row = (i[at.clock_count] - 1) % size.rows  # the clock has counted this row already
@@ -263,8 +264,8 @@ def events(
         rows: first row of each series, (B,).
         n_targets: K.
         times: of the events, in seconds, (B,).
-        levels: the values, (B K,).
-        features: exogenous inputs, (B K, F).
+        levels: the values, NaN where one is missing, (B K,).
+        features: exogenous inputs, NaN where one is missing, (B K, F).
         told: written: prediction and error, (H,) each; quantiles (H Q,); predictions, weights and errors of experts, (H E,)
             each; FIGURES, (B K, ...).
         told_flags: written: settled (H,) and covered (H Q / 2,); FLAGS, (B K, ...).
@@ -291,8 +292,16 @@ def events(
                 row[j] = 0.0
             for j in range(len(row_flags)):
                 row_flags[j] = False
-            score(f, i, g, at, size, c, horizons, level, row, row_flags, w)
-            fine = learn(f, i, g, at, of, size, c, missed, level, row, row_flags, w) and fine
+            observed = not np.isnan(level)
+            begun = observed or i[at.scale_seen] > 0
+            row_flags[flags_at(size) + 4] = begun
+            if not begun:
+                say_nothing(f, at, size, c, row, w)
+                continue
+            if not observed:
+                level = expected(f, i, at, horizons)
+            score(f, i, g, at, size, c, horizons, level, observed, row, row_flags, w)
+            fine = learn(f, i, g, at, of, size, c, missed, level, observed, row, row_flags, w) and fine
             scale = advance(
                 f,
                 i,
@@ -307,6 +316,7 @@ def events(
                 harmonics,
                 times[b],
                 level,
+                observed,
                 features[place],
                 denominators[k],
                 w,
@@ -316,10 +326,7 @@ def events(
         sound[b] = fine
         if fine:
             for k in range(n_targets):
-                row_of = (ints[first + k, at.clock_count] - 1) % size.rows
-                for e in range(size.experts):
-                    if of.inputs[e] > 0:
-                        readout_settle(floats[first + k], of, e, row_of, c, denominators[k])
+                settle_readouts(floats[first + k], ints[first + k], at, of, size, c, denominators[k])
         else:
             for k in range(n_targets):
                 copied_parts(saved[k], floats[first + k], parts)

@@ -167,9 +167,15 @@ def clipped(value: float, bound: float) -> float:
 
 @inner
 def scale_update(
-    floats: Array, ints: IntArray, at: Places, c: Constants, level: float
+    floats: Array, ints: IntArray, at: Places, c: Constants, level: float, observed: bool
 ) -> tuple[float, float, float]:
     """Twin of `IncrementScale.update`: return scale, increment and deviation."""
+    if not observed:
+        root = np.sqrt(floats[at.scale_variance])
+        scale = root if root > c.tiny else 1.0
+        increment, deviation = level - floats[at.scale_level], level - floats[at.scale_mean]
+        floats[at.scale_level] = level
+        return scale, clipped(increment / scale, c.winsor), clipped(deviation / scale, c.winsor)
     seen = ints[at.scale_seen]
     first = seen == 0
     rate = max(1.0 / c.scale_span, 1.0 / max(seen, 1))
@@ -196,8 +202,11 @@ def features_update(
     floats: Array, ints: IntArray, at: Places, c: Constants, features: Array, scaled: Array
 ) -> None:
     """Twin of `FeatureScale.update`: put the standardised features into `scaled`."""
-    rate = max(1.0 / c.scale_span, 1.0 / (ints[at.features_seen] + 1.0))
     for i in range(len(features)):
+        if np.isnan(features[i]):
+            scaled[i] = 0.0
+            continue
+        rate = max(1.0 / c.scale_span, 1.0 / (ints[at.features_seen + i] + 1.0))
         mean, variance = floats[at.features_mean + i], floats[at.features_variance + i]
         deviation = features[i] - mean
         bound = c.feature_winsor * np.sqrt(variance)
@@ -207,7 +216,7 @@ def features_update(
         floats[at.features_mean + i], floats[at.features_variance + i] = mean, variance
         root = np.sqrt(variance)
         scaled[i] = clipped((features[i] - mean) / (root if root > c.tiny else 1.0), c.feature_winsor)
-    ints[at.features_seen] += 1
+        ints[at.features_seen + i] += 1
 
 
 @inner

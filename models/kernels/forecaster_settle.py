@@ -29,6 +29,7 @@ def score(
     c: Constants,
     horizons: IntArray,
     level: float,
+    observed: bool,
     row: Array,
     row_flags: BoolArray,
     w: Work,
@@ -44,7 +45,7 @@ def score(
         w.origins[h] = (count - horizons[h]) % size.rows
         for e in range(n_experts):
             w.residuals[e, h] = 0.0
-        if count < horizons[h]:
+        if count < horizons[h] or not observed:
             continue
         base, unit = f[at.pending_level + slot], f[at.pending_scale + slot]
         first_quantile = at.pending_quantiles + slot * size.quantiles
@@ -85,6 +86,7 @@ def learn(
     c: Constants,
     missed: Array,
     level: float,
+    observed: bool,
     row: Array,
     row_flags: BoolArray,
     w: Work,
@@ -97,7 +99,7 @@ def learn(
             readout_learn(f, of, e, w.origins, w.known, w.target, w.bounds[e])
         if of.kinds[e] == RECURRENT:
             recurrent_learn(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gradient)
-    novelty = novelty_update(f, i, at, c, level)
+    novelty = novelty_update(f, i, at, c, level) if observed else 0.0
     if w.known[0]:
         figures[0], figures[7] = anomaly_update(f, i, at, c, novelty, row[n_horizons])
     finite, spread = bool(np.isfinite(figures[0]) and np.isfinite(figures[7])), f[at.interval_spread]

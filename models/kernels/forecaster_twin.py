@@ -164,6 +164,7 @@ class ForecasterTwin:
             updated=flags_told[..., 1],
             clipped=flags_told[..., 2],
             skipped=flags_told[..., 3],
+            begun=flags_told[..., 4],
         )
         return result, sound
 

@@ -17,8 +17,8 @@ RECURRENT: Final = 3
 
 FIGURES: Final = 8
 """Anomaly score, scale, drift statistic, gradient norm, influence norm, spectral radius, saturated ratio, log score."""
-FLAGS: Final = 4
-"""Drift, updated, clipped, skipped."""
+FLAGS: Final = 5
+"""Drift, updated, clipped, skipped, begun."""
 
 
 @inner

@@ -54,10 +54,13 @@ class Stream:
         return len(self.times)
 
 
-def make_stream(specification: Specification, *, rows: int, series: int = 1, seed: int = 0) -> Stream:
+def make_stream(
+    specification: Specification, *, rows: int, series: int = 1, seed: int = 0, missing: float = 0.0
+) -> Stream:
     """Return random walks with a daily season, a wild value now and then, and a stretch that stands still.
 
-    A series is hourly, half-hourly or daily, of any magnitude, and its clock has jitter and repeats a time.
+    A series is hourly, half-hourly or daily, of any magnitude, and its clock has jitter and repeats a time. Of values and
+    features that share is `missing`, the first and a whole stretch of values of the first series among them.
     """
     rng = np.random.default_rng(seed)
     n_targets, n_features = len(specification.targets), len(specification.features)
@@ -70,7 +73,12 @@ def make_stream(specification: Specification, *, rows: int, series: int = 1, see
     steps[rows // 3 : rows // 3 + 3] = 0.0
     hour = (times / 3600.0 % 24.0)[:, :, None]
     values = unit * (steps.cumsum(axis=0) + 4.0 * np.sin(2.0 * np.pi * hour / 24.0) + 10.0)
-    return Stream(times, values, rng.normal(3.0, 2.0, size=(rows, series, n_features)))
+    features = rng.normal(3.0, 2.0, size=(rows, series, n_features))
+    if missing:
+        values[rng.random(size=values.shape) < missing] = np.nan
+        features[rng.random(size=features.shape) < missing] = np.nan
+        values[:2, 0] = values[rows // 2 : rows // 2 + 9, 0] = np.nan
+    return Stream(times, values, features)
 
 
 def univariate(values: Array, *, interval: float = HALF_HOUR) -> Stream:
