@@ -225,8 +225,9 @@ class Forecaster:
         return result if result.begun.all() else _silent(result)
 
     def reset_memory(self, states: States) -> None:
-        """Forget what is pending and where the recurrent state was; keep what was learned."""
+        """Forget what is pending, where the recurrent state was, and what stood a season ago; keep what was learned."""
         self.clock.reset(states["clock"])
+        self.season.reset(states["season"])
         for name, expert in self.recurrent.items():
             expert.reset_memory(states[f"expert.{name}"])
 
@@ -317,7 +318,5 @@ def _silent(result: StepResult) -> StepResult:
         value = getattr(result, field.name)
         begun = result.begun.reshape(-1, *[1] * (value.ndim - 1))
         nothing = np.nan if field.name in FORECASTS else np.zeros((), value.dtype)
-        said[field.name] = (
-            value if field.name in SAID_BEFORE_ANY_VALUE else np.where(begun, value, nothing)
-        )
+        said[field.name] = value if field.name in SAID_BEFORE_ANY_VALUE else np.where(begun, value, nothing)
     return StepResult(**said)

@@ -75,6 +75,10 @@ class Season:
         state["rows"] = rows + 1
         return then, begin, known
 
+    def reset(self, state: State) -> None:
+        """After rows that nobody has, in place: what stood so many rows ago is not known; the interval is."""
+        state["rows"] = np.zeros_like(state["rows"])
+
     def rows_per_season(self, state: State) -> IntArray:
         """Return the season in rows, 0 where none is known, (B,)."""
         interval = state["interval"]

@@ -49,6 +49,14 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
 
 
+class Missing(StrEnum):
+    """What an event was lacking: the value of a target, a feature, or the whole row where one should have come."""
+
+    TARGET = "target"
+    FEATURE = "feature"
+    ROW = "row"
+
+
 class Eviction(StrEnum):
     """Why a series was forgotten: the least recent one made room for a new one, or it was not heard of for long."""
 
@@ -58,7 +66,10 @@ class Eviction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A valid event. `time` is in seconds since the epoch, `time_text` as the producer wrote it."""
+    """A valid event. `time` is in seconds since the epoch, `time_text` as the producer wrote it.
+
+    Of values and features NaN are those that are missing, as many as `missing`.
+    """
 
     partition: int
     offset: int
@@ -67,6 +78,7 @@ class Event:
     time_text: str
     values: tuple[float, ...]
     features: tuple[float, ...]
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,8 @@ class Applied:
     event_time_last: float | None = None
     evicted: Mapping[Eviction, int] = field(default_factory=dict)
     """Series that were forgotten on the way."""
+    missing: Mapping[Missing, int] = field(default_factory=dict)
+    """Values, features and rows that were predicted past."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,10 +243,21 @@ class PolicySettings(_Group):
     """Same time as the series' last event: `drop` counts it as a duplicate."""
     late: Literal["reject", "learn"] = "reject"
     """Earlier than the series' last event: `reject` sends it to the dead letters."""
-    gap: Literal["ignore", "reset"] = "ignore"
-    """After a gap: `reset` drops pending forecasts and the recurrent memory, and keeps what was learned."""
+    gap: Literal["fill", "reset", "ignore"] = "fill"
+    """An event that comes after missing rows: `fill` first takes the series past each of them as a row without a value, or
+    resets if they are more than `gap_fill_max`; only where most intervals are the same does a series have missing rows.
+    `reset` drops pending forecasts and the recurrent memory, and keeps what was learned. `ignore` takes the event as the next row."""
+    gap_fill_max: int = Field(default=100, ge=1, le=10_000)
+    """Rows that are filled at most, each at the cost of an event: two days of half hours, and no time in the far future
+    can keep a worker busy."""
     gap_factor: float = Field(default=10.0, gt=1.0)
-    """A gap is longer than this many typical intervals of the series."""
+    """For `reset` a gap is longer than this many typical intervals of the series."""
+    null_target: Literal["predict", "reject"] = "predict"
+    """A target that is null: `predict` forecasts past it and learns nothing from it; `reject` sends the event to the dead
+    letters. A target whose field is not there is always rejected, so that a renamed field is noticed."""
+    missing_feature: Literal["impute", "reject"] = "impute"
+    """A feature that is null or not there: `impute` takes it to be at its running mean; `reject` sends the event to the
+    dead letters."""
 
 
 class ModelSettings(_Group):

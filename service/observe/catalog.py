@@ -45,6 +45,12 @@ METRICS = (
         "Records by what became of them: learned, rejected, duplicate.",
         ("outcome",),
     ),
+    Metric(
+        "missing_total",
+        "counter",
+        "What was predicted past: targets that were null, features, rows that never came.",
+        ("what",),
+    ),
     Metric("dead_letters_total", "counter", "Records sent to the dead-letter topic, by reason.", ("reason",)),
     Metric(
         "duplicates_skipped_total", "counter", "Records skipped because the same event was learned before."

@@ -61,7 +61,7 @@ class _Panel:
         self.points: deque[tuple[int, list[Any]]] = deque(maxlen=POINTS_MAX)
         self.restarted = False
         self._rows = 0
-        self._waiting: dict[int, tuple[float, ...]] = {}
+        self._waiting: dict[int, tuple[float | None, ...]] = {}
         self._errors: dict[str, float] = {}
         self._weight = 0.0
 
@@ -203,9 +203,9 @@ class LiveFeed:
             }
 
 
-def _short(*values: float) -> list[float | None]:
-    """Return values with seven digits, which no screen can tell from all of them; None if not finite."""
-    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]
+def _short(*values: float | None) -> list[float | None]:
+    """Return values with seven digits, which no screen can tell from all of them; None if missing or not finite."""
+    return [None if value is None or not math.isfinite(value) else float(f"{value:.7g}") for value in values]
 
 
 PAGE = Path(__file__).parent / "page"

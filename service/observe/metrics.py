@@ -33,7 +33,7 @@ from models.bank import StepResult
 from models.specification import Specification
 from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, NAIVE, RESTORE_SOURCES, WINDOWS, Metric
 from service.observe.figures import Array, Buckets, MovingMean, Recent, add_counts, closed
-from service.ports import Applied, Eviction, Outcome, Reason
+from service.ports import Applied, Eviction, Missing, Outcome, Reason
 
 SKILL_MIN = -1.0
 """Skill ends here, at twice the naive error, or one constant series would hide all others."""
@@ -83,6 +83,7 @@ class Metrics(Collector):
         }
         self._samples |= {
             "events_total": closed(Outcome),
+            "missing_total": closed(Missing),
             "dead_letters_total": closed(Reason),
             "series_evicted_total": closed(Eviction),
             "drift_events_total": {(self._detector, "drift"): 0.0},
@@ -119,6 +120,7 @@ class Metrics(Collector):
             self._add("duplicates_skipped_total", applied.outcomes.get(Outcome.DUPLICATE, 0))
             self._add("predictions_total", len(applied.predictions))
             add_counts(self._samples["events_total"], applied.outcomes)
+            add_counts(self._samples["missing_total"], applied.missing)
             add_counts(self._samples["dead_letters_total"], applied.reasons)
             add_counts(self._samples["series_evicted_total"], applied.evicted)
             not_finite = applied.reasons.get(Reason.NOT_FINITE, 0)
@@ -206,7 +208,8 @@ class Metrics(Collector):
             moving.add(errors)
         self._coverage.add(joined("covered")[settled].astype(np.float64))
         self._weights.add(joined("weights").reshape(-1, len(self._experts)))
-        self._finite_rows(joined("prediction").reshape(-1, 1), "prediction")
+        # A target that never had a value is not predicted, which is no fault.
+        self._finite_rows(joined("prediction")[joined("begun")].reshape(-1, 1), "prediction")
         recent = np.column_stack([joined(name).reshape(-1) for name in _RECENT])
         self._recent.add(self._finite_rows(recent, "influence"))
 

@@ -7,6 +7,7 @@ Rules:
   0.3 us of orjson alone, where a step of the model costs tens), and two bad records such as `1],[` and `2` could
   make a valid whole.
 - Types are strict: a number in quotes, a boolean as a number or a number as a name are refused.
+- A null target and a missing feature are no fault, unless the policy says so: they become NaN, which JSON itself cannot be.
 - What is missing is named before what is unknown, and that before what is wrong.
 - Of a name that stands twice in one object the last counts, as JSON parsers have it.
 - Details are deterministic: a record that is read again after a crash gives the same dead letter.
@@ -24,7 +25,7 @@ from typing import Any, Union, cast
 import orjson
 
 from service.ports import Event, Reason, Record, Rejection
-from service.settings import SERIES_FROM_KEY, FieldSettings, LimitSettings
+from service.settings import SERIES_FROM_KEY, FieldSettings, LimitSettings, PolicySettings
 from service.stream.times import parse_time
 
 Fault = tuple[Reason, str]
@@ -43,12 +44,17 @@ _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
 class Decoder:
     """Turns records into events, by the user's names of the fields and within the limits."""
 
-    def __init__(self, fields: FieldSettings, limits: LimitSettings) -> None:
+    def __init__(
+        self, fields: FieldSettings, limits: LimitSettings, policy: PolicySettings | None = None
+    ) -> None:
         self._fields = fields
         self._limits = limits
         self._series_from_key = fields.series == SERIES_FROM_KEY
         self._numbers = [*fields.targets.values(), *fields.features.values()]
         self._n_targets = len(fields.targets)
+        policy = policy or PolicySettings()
+        self._null_targets = policy.null_target == "predict"
+        self._no_features = policy.missing_feature == "impute"
         self._forbid_extra = fields.extra == "forbid"
         self._tree: Tree = {}
         self._plant(fields.time, _TIME_PLACE)
@@ -92,9 +98,14 @@ class Decoder:
             seconds = parse_time(time, self._fields.time_unit)
         except ValueError as error:
             return Reason.BAD_TIME, f"{self._fields.time}: {error}"
+        missing = numbers.count(None)
+        if missing:
+            numbers = [math.nan if number is None else number for number in numbers]
         floats = tuple(map(float, numbers))
         n = self._n_targets
-        return Event(record.partition, record.offset, series, seconds, str(time), floats[:n], floats[n:])
+        return Event(
+            record.partition, record.offset, series, seconds, str(time), floats[:n], floats[n:], missing
+        )
 
     def _parse(self, record: Record) -> dict[str, Any] | Fault:
         raw, limits = record.value, self._limits
@@ -116,18 +127,24 @@ class Decoder:
         return found
 
     def _collect(self, node: dict[str, Any], tree: Tree, values: list[Any], above: str) -> Fault | None:
-        """Take the wanted members of an object into their places."""
+        """Take the wanted members of an object into their places; of those that may be missing the place stays None."""
+        absent = 0
         for name, place in tree.items():
             value = node.get(name, _ABSENT)
             if value is _ABSENT or value is None:
-                return Reason.MISSING_FIELD, f"{above}{name} is {'missing' if value is _ABSENT else 'null'}"
-            if isinstance(place, int):
+                if not self._may_be_missing(place, null=value is None):
+                    return (
+                        Reason.MISSING_FIELD,
+                        f"{above}{name} is {'missing' if value is _ABSENT else 'null'}",
+                    )
+                absent += value is _ABSENT
+            elif isinstance(place, int):
                 values[place] = value
             elif type(value) is not dict:
                 return Reason.WRONG_TYPE, f"{above}{name} should be an object, not {_kind(value)}"
             elif (fault := self._collect(value, place, values, f"{above}{name}.")) is not None:
                 return fault
-        if self._forbid_extra and len(node) != len(tree):
+        if self._forbid_extra and len(node) != len(tree) - absent:
             unknown = next(name for name in node if name not in tree)
             return Reason.UNKNOWN_FIELD, (
                 f"{above}{_show(unknown)} is not among the fields of the settings; "
@@ -135,10 +152,20 @@ class Decoder:
             )
         return None
 
+    def _may_be_missing(self, place: int | Tree, *, null: bool) -> bool:
+        """Say whether a field may be null, or not be there, or whether all fields inside an object may."""
+        if not isinstance(place, int):
+            return all(self._may_be_missing(inside, null=False) for inside in place.values())
+        if place >= _FIRST_NUMBER_PLACE + self._n_targets:
+            return self._no_features
+        return place >= _FIRST_NUMBER_PLACE and null and self._null_targets
+
     def _check_numbers(self, numbers: list[Any]) -> Fault | None:
         limit = self._limits.value_abs_max
         for path, value in zip(self._numbers, numbers, strict=True):
             if type(value) is not float and type(value) is not int:
+                if value is None:
+                    continue
                 return Reason.WRONG_TYPE, f"{path} should be a number, not {_kind(value)}"
             if not -limit <= value <= limit:
                 return Reason.OUT_OF_RANGE, f"{path} is {value!r}; the limit is {limit:g} either way"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.ports import Reason
-from service.settings import SERIES_FROM_KEY, FieldSettings, LimitSettings, Settings
+from service.settings import SERIES_FROM_KEY, FieldSettings, LimitSettings, PolicySettings, Settings
 from service.stream.messages import DEAD_LETTER_KEY_BYTES_MAX, DEAD_LETTER_VALUE_BYTES_MAX
 
 Kind = Literal["event", "prediction", "dead-letter"]
@@ -46,13 +46,14 @@ class HorizonForecast(_Message):
 
     horizon: Annotated[int, Field(ge=1)]
     """How many events ahead."""
-    prediction: float
-    quantiles: dict[str, float]
+    prediction: float | None
+    """Null, as the quantiles and what the experts predict, until the target has had a value."""
+    quantiles: dict[str, float | None]
     """By their share, ascending: of the targets a tenth should be less than "0.1", and a tenth greater than "0.9". The two
     that are equally far from one half are the interval of a level, "0.1" and "0.9" that of 0.8."""
     weights: dict[str, Share]
     """The share of each expert in the prediction; they sum to 1."""
-    experts: dict[str, float]
+    experts: dict[str, float | None]
     """What each expert predicts."""
     settled: Settled | None
 
@@ -60,9 +61,10 @@ class HorizonForecast(_Message):
 class TargetPrediction(_Message):
     """What is said of one target at one event."""
 
-    observed: float
+    observed: float | None
+    """The value that the event brought; null where it was missing, and then nothing is settled or learned."""
     anomaly_score: Share
-    """The share of past events that were less surprising than this one."""
+    """The share of past events that were less surprising than this one; 0 where there is nothing to be surprised by."""
     anomaly_log_score: NotNegative = 0.0
     """-log10 of how likely so surprising an event is, without an upper end; 0 while a stronger one is recent."""
     drift: bool
@@ -109,14 +111,14 @@ def json_schema(kind: Kind, settings: Settings) -> dict[str, Any]:
     """Return the JSON Schema of a kind of message."""
     match kind:
         case "event":
-            return _event_schema(settings.fields, settings.limits)
+            return _event_schema(settings.fields, settings.limits, settings.policy)
         case "prediction":
             return {"$schema": _DIALECT} | PredictionMessage.model_json_schema()
         case "dead-letter":
             return {"$schema": _DIALECT} | DeadLetterMessage.model_json_schema()
 
 
-def _event_schema(fields: FieldSettings, limits: LimitSettings) -> dict[str, Any]:
+def _event_schema(fields: FieldSettings, limits: LimitSettings, policy: PolicySettings) -> dict[str, Any]:
     series = {
         "type": "string",
         "minLength": 1,
@@ -131,36 +133,43 @@ def _event_schema(fields: FieldSettings, limits: LimitSettings) -> dict[str, Any
     number = {"type": "number", "minimum": -limits.value_abs_max, "maximum": limits.value_abs_max}
     root = _object(fields)
     root["title"] = "Event"
-    root["description"] = "An event of a series. All fields are required and none may be null."
+    target = number | ({"type": ["number", "null"]} if policy.null_target == "predict" else {})
+    imputed = policy.missing_feature == "impute"
+    feature = number | ({"type": ["number", "null"]} if imputed else {})
+    root["description"] = "An event of a series."
     if fields.series == SERIES_FROM_KEY:
         root["description"] += " The record's key names the series, in UTF-8."
     else:
         _put(root, fields.series, series, fields)
     _put(root, fields.time, time, fields)
     for name, path in fields.targets.items():
-        _put(root, path, number | {"description": f"The target {name}."}, fields)
+        _put(root, path, target | {"description": f"The target {name}."}, fields)
     for name, path in fields.features.items():
-        _put(root, path, number | {"description": f"The feature {name}."}, fields)
+        _put(root, path, feature | {"description": f"The feature {name}."}, fields, optional=imputed)
     return {"$schema": _DIALECT} | root
 
 
-def _object(fields: FieldSettings) -> dict[str, Any]:
+def _object(fields: FieldSettings, *, optional: bool = False) -> dict[str, Any]:
     return {
-        "type": "object",
+        "type": ["object", "null"] if optional else "object",
         "properties": {},
         "required": [],
         "additionalProperties": fields.extra == "ignore",
     }
 
 
-def _put(root: dict[str, Any], path: str, schema: dict[str, Any], fields: FieldSettings) -> None:
-    """Put a field's schema at its path, with the objects on the way."""
+def _put(
+    root: dict[str, Any], path: str, schema: dict[str, Any], fields: FieldSettings, *, optional: bool = False
+) -> None:
+    """Put a field's schema at its path, with the objects on the way; those that only hold what is optional may be null."""
     node = root
     *outer, last = path.split(".")
     for name in outer:
         if name not in node["properties"]:
-            node["properties"][name] = _object(fields)
-            node["required"].append(name)
+            node["properties"][name] = _object(fields, optional=optional)
+            if not optional:
+                node["required"].append(name)
         node = node["properties"][name]
     node["properties"][last] = schema
-    node["required"].append(last)
+    if not optional:
+        node["required"].append(last)

@@ -11,6 +11,8 @@ Rules:
   stands at most once, and a round is one call of the bank. How the stream was cut into batches changes no bit.
 - A series is evicted by the offsets of what it and its partition have had, never by a clock, so that a replay evicts the
   same series at the same event. That takes a checkpoint whose series are all of one moment, as the store gives them back.
+- A series that comes after missing rows is first taken past each of them as a row without a value, so that forecasts that were
+  made for them are not scored against a later row. Those rows publish nothing. How many there may be is bounded by a setting.
 - The slot of an evicted series may still have an event of hers in the batch. So whoever has it next begins anew in the
   round of its own first event, which is a later one.
 - An exception is a bug: the shard may have taken part of the batch and must be thrown away, and the partition
@@ -19,10 +21,10 @@ Rules:
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
@@ -33,6 +35,7 @@ from service.ports import (
     Event,
     Eviction,
     Message,
+    Missing,
     Outcome,
     PartitionCheckpoint,
     Reason,
@@ -41,24 +44,9 @@ from service.ports import (
     SeriesCheckpoint,
 )
 from service.settings import LimitSettings, PolicySettings, Settings
+from service.stream.cadence import FIELDS, Cadence
 from service.stream.decode import Decoder
 from service.stream.messages import PredictionEncoder, encode_dead_letter
-
-INTERVALS_MIN: Final = 8
-"""Intervals that a series must have shown before one can be called a gap; fewer are no pattern."""
-INTERVALS_REMEMBERED: Final = 64
-"""Over how many intervals the typical one is averaged: it follows a changed rate within about a hundred events."""
-
-_OWN: Final = snapshot.Layout(
-    {
-        "shard": {
-            "last_time": np.zeros(()),
-            "typical_interval": np.zeros(()),
-            "intervals": np.zeros((), np.int64),
-        }
-    }
-)
-"""What a checkpoint holds of a series beside the bank's records; the offset stands beside the state."""
 
 
 @dataclass(slots=True)
@@ -67,34 +55,17 @@ class _Series:
 
     slot: int
     last_offset: int
-    last_time: float
-    typical_interval: float = 0.0
-    intervals: int = 0
+    cadence: Cadence
 
-    def gap_before(self, time: float, factor: float) -> bool:
-        """Say whether this time comes after a gap."""
-        return self.intervals >= INTERVALS_MIN and time - self.last_time > factor * self.typical_interval
 
-    def advance(self, event: Event, factor: float) -> None:
-        """Take note of an event that is going to be learned from."""
-        interval = event.time - self.last_time
-        if interval > 0.0:
-            if self.intervals:
-                # A gap counts as the longest interval that is none: it hardly moves the typical one, and yet
-                # a series that has become slow is caught up with.
-                interval = min(interval, factor * self.typical_interval)
-            self.intervals += 1
-            rate = 1.0 / min(self.intervals, INTERVALS_REMEMBERED)
-            self.typical_interval += rate * (interval - self.typical_interval)
-        self.last_time = max(self.last_time, event.time)
-        self.last_offset = event.offset
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Rows that a series should have had and has not: as many, an interval apart, after a time."""
 
-    def records(self) -> tuple[snapshot.Record, ...]:
-        """Return what a checkpoint holds of it, laid out as `_OWN`."""
-        records = _OWN.empty()
-        records[0][:] = self.last_time, self.typical_interval
-        records[1][:] = self.intervals
-        return records
+    slot: int
+    after: float
+    interval: float
+    rows: int
 
 
 @dataclass(slots=True)
@@ -105,7 +76,10 @@ class _Round:
     slots: list[int] = field(default_factory=list)
     begun: list[int] = field(default_factory=list)
     """Slots whose event is the first of a series that came after another."""
+    gaps: list[_Gap] = field(default_factory=list)
+    """Before the events of these series rows are missing, which are filled."""
     after_gap: list[int] = field(default_factory=list)
+    """Slots whose memory is reset before their event."""
 
 
 class Shard:
@@ -121,9 +95,9 @@ class Shard:
         self._limits: LimitSettings = settings.limits
         self._bank = Bank(specification)
         self._template = snapshot.Template(
-            specification.version(), (self._bank.layout, (len(specification.targets),)), (_OWN, ())
+            specification.version(), (self._bank.layout, (len(specification.targets),)), (FIELDS, ())
         )
-        self._decoder = Decoder(settings.fields, settings.limits)
+        self._decoder = Decoder(settings.fields, settings.limits, settings.policy)
         self._encoder = PredictionEncoder(topic, specification)
         self._series: OrderedDict[str, _Series] = OrderedDict()
         """By the last offset that was learned from, the least recent first."""
@@ -184,7 +158,8 @@ class Shard:
                 last = decoded
                 self._plan(decoded, rounds, round_of, evicted)
         messages: dict[int, Message] = {}
-        results = [self._learn(one, messages) for one in rounds]
+        missing: Counter[Missing] = Counter()
+        results = [self._learn(one, messages, missing) for one in rounds]
         outcomes[Outcome.LEARNED] = len(messages)
         if outcomes.total() + replayed != len(records):
             raise AssertionError(
@@ -200,6 +175,7 @@ class Shard:
             consumed=len(records),
             event_time_last=None if last is None else last.time,
             evicted=evicted,
+            missing=missing,
         )
 
     def _fresh(self, records: Sequence[Record]) -> list[Record]:
@@ -251,9 +227,9 @@ class Shard:
             return Outcome.LEARNED
         if event.offset <= series.last_offset:
             return None
-        if event.time == series.last_time and self._policy.duplicate == "drop":
+        if event.time == series.cadence.last_time and self._policy.duplicate == "drop":
             return Outcome.DUPLICATE
-        if event.time < series.last_time and self._policy.late == "reject":
+        if event.time < series.cadence.last_time and self._policy.late == "reject":
             return Rejection(record, Reason.LATE, f"{event.time_text} is before the last event of its series")
         return Outcome.LEARNED
 
@@ -262,17 +238,18 @@ class Shard:
     ) -> None:
         """Put an event into the first round after the one that has the event before in its series' slot."""
         series = self._series.get(event.series)
-        factor = self._policy.gap_factor
-        begun = after_gap = False
+        begun = reset = False
+        gap: _Gap | None = None
         if series is None:
             while len(self._series) >= self._limits.series_max:
                 self._evict(Eviction.FULL, evicted)
             begun = bool(self._vacant)
             slot = self._vacant.pop() if begun else self._bank.admit()
-            series = self._series[event.series] = _Series(slot, event.offset, event.time)
+            series = self._series[event.series] = _Series(slot, event.offset, Cadence(event.time))
         else:
-            after_gap = self._policy.gap == "reset" and series.gap_before(event.time, factor)
-            series.advance(event, factor)
+            gap, reset = self._gap(series, event.time)
+            series.cadence.advance(event.time, self._policy.gap_factor)
+            series.last_offset = event.offset
             self._series.move_to_end(event.series)
         index = round_of[series.slot]
         round_of[series.slot] += 1
@@ -282,17 +259,32 @@ class Shard:
         rounds[index].slots.append(series.slot)
         if begun:
             rounds[index].begun.append(series.slot)
-        if after_gap:
+        if gap is not None:
+            rounds[index].gaps.append(gap)
+        if reset:
             rounds[index].after_gap.append(series.slot)
         self._dirty.add(event.series)
 
-    def _learn(self, one: _Round, messages: dict[int, Message]) -> StepResult:
-        """Let the bank take a round; add its predictions by offset."""
+    def _gap(self, series: _Series, time: float) -> tuple[_Gap | None, bool]:
+        """Say which rows are to be filled before an event of this time, and whether the memory is to be reset."""
+        policy, cadence = self._policy, series.cadence
+        if policy.gap != "fill":
+            return None, policy.gap == "reset" and cadence.gap_before(time, policy.gap_factor)
+        rows = cadence.rows_missing(time)
+        if not 0 < rows <= policy.gap_fill_max:
+            return None, rows > 0
+        return _Gap(series.slot, cadence.last_time, cadence.usual_interval, rows), False
+
+    def _learn(self, one: _Round, messages: dict[int, Message], missing: Counter[Missing]) -> StepResult:
+        """Let the bank take a round; add its predictions by offset, and count what is missing."""
         events = one.events
         if one.begun:
             self._bank.renew(np.array(one.begun, dtype=np.int64))
         if one.after_gap:
             self._bank.reset_memory(np.array(one.after_gap, dtype=np.int64))
+        if one.gaps:
+            self._fill(one.gaps)
+            missing[Missing.ROW] += sum(gap.rows for gap in one.gaps)
         result = self._bank.step(
             np.array(one.slots, dtype=np.int64),
             np.array([event.time for event in events]),
@@ -301,7 +293,23 @@ class Shard:
         )
         for event, message in zip(events, self._encoder.encode(events, result), strict=True):
             messages[event.offset] = message
+            if event.missing:
+                of_targets = sum(map(math.isnan, event.values))
+                missing[Missing.TARGET] += of_targets
+                missing[Missing.FEATURE] += event.missing - of_targets
         return result
+
+    def _fill(self, gaps: Sequence[_Gap]) -> None:
+        """Take series past rows that are missing, one row of each in a call of the bank."""
+        specification = self._bank.specification
+        for row in range(1, max(gap.rows for gap in gaps) + 1):
+            longer = [gap for gap in gaps if gap.rows >= row]
+            self._bank.step(
+                np.array([gap.slot for gap in longer], dtype=np.int64),
+                np.array([gap.after + row * gap.interval for gap in longer]),
+                np.full((len(longer), len(specification.targets)), np.nan),
+                np.full((len(longer), len(specification.features)), np.nan),
+            )
 
     def snapshot_dirty(self) -> list[SeriesCheckpoint]:
         """Return every series that has learned since it was last saved, as of now; without a state if it was evicted.
@@ -321,7 +329,7 @@ class Shard:
         series = self._series.get(name)
         if series is None:
             return SeriesCheckpoint(name, self.next_offset - 1, b"")
-        state = self._template.dump((*self._bank.records_of(series.slot), *series.records()))
+        state = self._template.dump((*self._bank.records_of(series.slot), *series.cadence.records()))
         return SeriesCheckpoint(name, series.last_offset, state)
 
     def restore(self, checkpoint: PartitionCheckpoint) -> None:
@@ -338,13 +346,10 @@ class Shard:
             raise ValueError("only an empty shard can be restored; make a new one")
         for name, saved in checkpoint.series.items():
             records = self._template.load(saved.state)
-            of_bank, (times, counts, _) = records[: -len(_OWN.types)], records[-len(_OWN.types) :]
-            last_time, typical_interval = times.tolist()
+            of_bank, own = records[: -len(FIELDS.types)], records[-len(FIELDS.types) :]
             slot = self._bank.admit()
             self._bank.restore_records(slot, of_bank)
-            self._series[name] = _Series(
-                slot, saved.last_offset, last_time, typical_interval, intervals=int(counts[0])
-            )
+            self._series[name] = _Series(slot, saved.last_offset, Cadence.restored(own))
         self._sort()
         self.next_offset = checkpoint.next_offset
         self._behind, self._behind_until = checkpoint.behind, checkpoint.behind_until

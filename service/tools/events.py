@@ -79,7 +79,7 @@ class EventEncoder:
         self._fields = fields
 
     def encode(self, play: Play) -> Message:
-        """Return the message."""
+        """Return the message; a value that is NaN goes as null."""
         fields = self._fields
         body: dict[str, Any] = {}
         if fields.series != SERIES_FROM_KEY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, TextIO
@@ -16,6 +17,7 @@ class Made(NamedTuple):
 
     time: str
     value: float
+    """NaN where it was missing; it is written as nothing, and so is a prediction that there is none of yet."""
     predictions: Sequence[float]
     quantiles: Sequence[Sequence[float]]
     anomaly_score: float
@@ -62,12 +64,16 @@ class PredictionsFile:
                     made.time,
                     "" if target is None else target.time,
                     horizon,
-                    "" if target is None else target.value,
-                    made.predictions[at],
-                    *made.quantiles[at],
+                    "" if target is None else _cell(target.value),
+                    _cell(made.predictions[at]),
+                    *map(_cell, made.quantiles[at]),
                     made.anomaly_score,
                     made.anomaly_log_score,
                 )
             )
         self._writer.writerows(rows)
         waiting.popleft()
+
+
+def _cell(value: float) -> float | str:
+    return "" if math.isnan(value) else value

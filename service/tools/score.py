@@ -68,6 +68,7 @@ class Score:
         per_expert = (*per_forecast, len(specification.experts))
         self._mean = np.zeros(per_target)
         self._squares = np.zeros(per_target)
+        self._counted = np.zeros(per_target, np.int64)
         self._n = np.zeros(per_forecast, np.int64)
         self._covered = np.zeros((*per_forecast, len(specification.interval_levels)), np.int64)
         self._squared = np.zeros(per_forecast)
@@ -86,7 +87,7 @@ class Score:
         return index
 
     def add(self, index: IntArray, values: Array, result: StepResult) -> None:
-        """Take in one micro-batch: the series' indices, each once, their values (B, K), and what the bank said."""
+        """Take in one micro-batch: the series' indices, each once, their values (B, K), NaN if missing, and what the bank said."""
         row = self._events[index]
         self._add_statistics(index, row, values)
         self._events[index] += 1
@@ -143,18 +144,22 @@ class Score:
 
     def deviation(self, index: int, target: int) -> float:
         """Return what errors of a series' target are divided by, (1); 1 where they stay in raw units."""
-        rows = min(int(self._statistics_rows[index]), int(self._events[index]))
-        return float(np.sqrt(self._squares[index, target] / rows)) if rows else 1.0
+        if not min(self._statistics_rows[index], self._events[index]):
+            return 1.0
+        rows = int(self._counted[index, target])
+        return float(np.sqrt(self._squares[index, target] / rows)) if rows else 0.0
 
     def _add_statistics(self, index: IntArray, row: IntArray, values: Array) -> None:
         first = row < self._statistics_rows[index]
         if not first.any():
             return
-        index, values, count = index[first], values[first], row[first, None] + 1
+        index, values = index[first], values[first]
+        there = ~np.isnan(values)
+        self._counted[index] += there
         # Welford (1962): the sum of squares about a running mean loses no digits.
-        difference = values - self._mean[index]
-        self._mean[index] += difference / count
-        self._squares[index] += difference * (values - self._mean[index])
+        difference = np.where(there, values - self._mean[index], 0.0)
+        self._mean[index] += difference / np.maximum(self._counted[index], 1)
+        self._squares[index] += difference * np.where(there, values - self._mean[index], 0.0)
 
     def _grow(self, capacity: int) -> None:
         for name, array in vars(self).items():

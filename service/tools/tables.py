@@ -4,7 +4,7 @@ Rules:
 
 1. One pass, a row at a time: memory does not grow with the file.
 2. A row that cannot be used is skipped and counted under a reason; the caller says so at the end. A row is used
-   whole or not at all.
+   whole or not at all. An empty cell is no fault: the value is missing, NaN.
 3. What is not named is decided on the first rows, and can be told to the user: the column of times by its name,
    the targets as the columns that hold numbers.
 4. Times and the names of series are kept as text, exactly as they stand.
@@ -36,7 +36,7 @@ VALUE_ABS_MAX = LimitSettings().value_abs_max
 
 
 class Row(NamedTuple):
-    """A row that can be used. `series` is empty where the table has no column for it."""
+    """A row that can be used. `series` is empty where the table has no column for it; a number is NaN where its cell is."""
 
     time_text: str
     time: float
@@ -148,11 +148,8 @@ class Table:
                 if cells:
                     self._skip("it has more or fewer cells than the header", line)
                 continue
-            try:
-                numbers = tuple([float(cells[at]) for at in numbers_at])
-            except ValueError:
-                numbers = (math.nan,)
-            if not all(-VALUE_ABS_MAX <= number <= VALUE_ABS_MAX for number in numbers):
+            numbers = _numbers(cells, numbers_at)
+            if numbers is None:
                 self._skip(_wrong_number(self.header, cells, numbers_at), line)
                 continue
             time = read_time(cells[time_at])
@@ -255,6 +252,23 @@ def _holds_numbers(sample: Sequence[list[str]], at: int) -> bool:
     return 2 * sum(map(_is_number, cells)) > len(cells)
 
 
+def _numbers(cells: list[str], numbers_at: Sequence[int]) -> tuple[float, ...] | None:
+    """Return the numbers in some cells, NaN where one is empty; None if one cannot be used."""
+    numbers = []
+    for at in numbers_at:
+        try:
+            number = float(cells[at])
+        except ValueError:
+            if cells[at].strip():
+                return None
+            numbers.append(math.nan)
+        else:
+            if not -VALUE_ABS_MAX <= number <= VALUE_ABS_MAX:
+                return None
+            numbers.append(number)
+    return tuple(numbers)
+
+
 def _is_number(cell: str) -> bool:
     try:
         return math.isfinite(float(cell))
@@ -263,11 +277,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _wrong_number(header: tuple[str, ...], cells: list[str], numbers_at: Sequence[int]) -> str:
-    wrong = next(
-        at for at in numbers_at if not _is_number(cells[at]) or abs(float(cells[at])) > VALUE_ABS_MAX
-    )
-    if not cells[wrong].strip():
-        return f"column {header[wrong]!r} is empty"
+    wrong = next(at for at in numbers_at if _numbers(cells, [at]) is None)
     if _is_number(cells[wrong]):
         return f"column {header[wrong]!r} is beyond {VALUE_ABS_MAX:g}"
     return f"column {header[wrong]!r} is no finite number"

@@ -82,9 +82,13 @@ def show(record: ConsumerRecord, options: TailOptions) -> Iterator[str]:
 def _prediction(message: dict[str, Any]) -> Iterator[str]:
     for target, one in message["targets"].items():
         name = message["series"] if len(message["targets"]) == 1 else f"{message['series']}/{target}"
-        parts = [message["time"], name, f"{one['observed']:.6g}"]
+        observed = one["observed"]
+        parts = [message["time"], name, "no value" if observed is None else f"{observed:.6g}"]
         for horizon in one["horizons"]:
             ahead = f"+{horizon['horizon']}"
+            if horizon["prediction"] is None:
+                parts.append(f"{ahead} nothing yet")
+                continue
             parts.append(
                 f"{ahead} {horizon['prediction']:.6g} [{min(horizon['quantiles'].values()):.6g}, {max(horizon['quantiles'].values()):.6g}]"
             )

@@ -20,7 +20,8 @@ from service.ports import (
     SeriesCheckpoint,
 )
 from service.settings import Settings
-from service.stream.shard import INTERVALS_MIN, Shard
+from service.stream.cadence import INTERVALS_MIN
+from service.stream.shard import Shard
 from tests.service.records import TOPIC, event_bytes, record, records, small_settings
 from tests.service.test_decode import POISON
 

@@ -113,7 +113,7 @@ def test_an_idle_series_is_forgotten_by_offsets_whatever_they_are_of() -> None:
     assert set(shard._series) == {"b"}
     assert shard.apply([record(event_bytes("b", 60, 1), offset=9)]).evicted == {Eviction.IDLE: 1}
     assert {name: bool(one.state) for name, one in states(shard).items()} == {"a": False, "b": True}
-    assert shard._series["b"].intervals == 0, "its own event came too late for it"
+    assert shard._series["b"].cadence.intervals == 0, "its own event came too late for it"
 
 
 def test_idle_series_make_room_where_new_ones_are_rejected() -> None:

@@ -161,7 +161,8 @@ function read(panel, place) {
   const forecast = panel.predicted[i] == null
     ? "no forecast yet"
     : `forecast ${words.valueText(panel.predicted[i])} (${words.valueText(panel.lower[i])} to ${words.valueText(panel.upper[i])})`;
-  $("detail-reading").textContent = `${panel.times[i]}: came ${words.valueText(panel.actual[i])}, ${forecast}`;
+  const came = panel.actual[i] == null ? "no value came" : `came ${words.valueText(panel.actual[i])}`;
+  $("detail-reading").textContent = `${panel.times[i]}: ${came}, ${forecast}`;
 }
 
 function drawDetail() {
