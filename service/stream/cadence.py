@@ -55,7 +55,7 @@ class Cadence:
         if self.votes < VOTES_MIN:
             return 0
         rows = (time - self.last_time) / self.usual_interval
-        return max(round(min(rows, ROWS_MAX)) - 1, 0)
+        return max(round(min(max(rows, 0.0), ROWS_MAX)) - 1, 0)
 
     def advance(self, time: float, factor: float) -> None:
         """Take note of the time of an event that is going to be learned from."""

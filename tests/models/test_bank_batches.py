@@ -77,9 +77,16 @@ def cut_at_random(specification: Specification, stream: Stream, *, seed: int) ->
 
 
 @hypothesis_settings(max_examples=25)
-@given(specification=SMALL_SPECIFICATIONS, seed=st.integers(0, 9999), n_series=st.integers(1, 6))
-def test_a_batchs_composition_changes_no_bit(specification: Specification, seed: int, n_series: int) -> None:
-    stream = make_stream(specification, rows=16, series=n_series, seed=seed)
+@given(
+    specification=SMALL_SPECIFICATIONS,
+    seed=st.integers(0, 9999),
+    n_series=st.integers(1, 6),
+    missing=st.sampled_from([0.0, 0.3]),
+)
+def test_a_batchs_composition_changes_no_bit(
+    specification: Specification, seed: int, n_series: int, missing: float
+) -> None:
+    stream = make_stream(specification, rows=16, series=n_series, seed=seed, missing=missing)
     assert cut_at_random(specification, stream, seed=seed) == together(specification, stream)
 
 

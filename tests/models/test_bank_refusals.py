@@ -73,6 +73,7 @@ NOT_FINITE = {
     f"{field} {value}": put(field, index, value)
     for field, index in {"times": (1,), "values": (2, 1), "features": (0, 0)}.items()
     for value in (np.nan, np.inf, -np.inf)
+    if field == "times" or not np.isnan(value)  # elsewhere NaN is a value that is missing
 }
 WRONG: dict[str, tuple[Callable[[Call], None], str]] = {
     "a slot twice": (swap("slots", lambda slots: slots[[0, 1, 0]]), "stands twice"),

@@ -188,7 +188,12 @@ def test_after_a_gap_nothing_is_pending_and_what_was_learned_is_kept() -> None:
     bank.reset_memory(np.array([slot]))
     after = bank.snapshot(slot)
     changed = {name for name in before if before[name].tobytes() != after[name].tobytes()}
-    assert changed == {"clock/count", "expert.recurrent/state", "expert.recurrent/memory.trace"}
+    assert changed == {
+        "clock/count",
+        "season/rows",
+        "expert.recurrent/state",
+        "expert.recurrent/memory.trace",
+    }
     assert not after["expert.recurrent/state"].any()
     assert not after["expert.recurrent/memory.trace"].any()
     assert state_bytes(bank, other) == untouched

@@ -18,6 +18,7 @@ from models.protocols import Array
 from models.scaling import FeatureScale, IncrementScale, winsorise
 from tests.models.streams import rows_of
 
+SEEN = np.array([True])
 SPAN, WINSOR, FEATURE_WINSOR = 1000, 6.0, 5.0
 
 
@@ -68,7 +69,7 @@ def test_increments_scale_by_the_equations(values: list[float]) -> None:
     scaler = IncrementScale()
     state = rows_of(scaler.init_state())
     for value, expected in zip(values, plain_increments(values), strict=True):
-        told = scaler.update(state, np.array([value]))
+        told = scaler.update(state, np.array([value]), SEEN)
         np.testing.assert_allclose([part[0] for part in told], expected, rtol=1e-9, atol=1e-9)
         seen = values[: int(state["seen"][0])]
         margin = 0.1 * (max(seen) - min(seen))
@@ -92,7 +93,7 @@ def test_both_follow_the_equations_beyond_the_span() -> None:
     state, feature_state = rows_of(scaler.init_state()), rows_of(features.init_state())
     pairs = zip(plain_increments(values), plain_features(values), strict=True)
     for value, (expected, expected_feature) in zip(values, pairs, strict=True):
-        told = scaler.update(state, np.array([value]))
+        told = scaler.update(state, np.array([value]), SEEN)
         told_feature = features.update(feature_state, np.array([[value]]))
         np.testing.assert_allclose([part[0] for part in told], expected, rtol=1e-11, atol=1e-11)
         np.testing.assert_allclose(told_feature, [[expected_feature]], rtol=1e-11, atol=1e-11)
@@ -103,10 +104,10 @@ def test_the_scale_is_there_from_the_first_change_without_bias() -> None:
     changes = np.array([2.0, -1.0, 3.0, 0.5, -2.5])
     scaler = IncrementScale()
     state = rows_of(scaler.init_state())
-    scale, increment, deviation = scaler.update(state, np.array([100.0]))
+    scale, increment, deviation = scaler.update(state, np.array([100.0]), SEEN)
     assert (scale[0], increment[0], deviation[0], scaler.known(state)[0]) == (1.0, 0.0, 0.0, False)
     for t, value in enumerate(100.0 + changes.cumsum(), start=1):
-        scale, _, _ = scaler.update(state, np.array([value]))
+        scale, _, _ = scaler.update(state, np.array([value]), SEEN)
         assert scaler.known(state)[0]
         np.testing.assert_allclose(scale, [np.sqrt((changes[:t] ** 2).mean())], rtol=1e-14)
 
@@ -115,10 +116,10 @@ def test_a_series_that_stands_still_has_no_scale_until_it_moves() -> None:
     scaler = IncrementScale()
     state = rows_of(scaler.init_state())
     for _ in range(50):
-        told = scaler.update(state, np.array([7.0]))
+        told = scaler.update(state, np.array([7.0]), SEEN)
         assert [part[0] for part in told] == [1.0, 0.0, 0.0]
         assert not scaler.known(state)[0]
-    scale, increment, _ = scaler.update(state, np.array([7.5]))
+    scale, increment, _ = scaler.update(state, np.array([7.5]), SEEN)
     assert scaler.known(state)[0]
     np.testing.assert_allclose(scale, [0.5 / np.sqrt(50)], rtol=1e-14)
     assert increment[0] == WINSOR
@@ -133,7 +134,7 @@ def test_one_wild_value_hardly_moves_the_scales() -> None:
     state, feature_state = rows_of(scaler.init_state(), rows=2), rows_of(features.init_state())
     scale = np.ones(2)
     for pair in zip(values, spiked, strict=True):
-        scale, increment, deviation = scaler.update(state, np.array(pair))
+        scale, increment, deviation = scaler.update(state, np.array(pair), np.repeat(SEEN, 2))
         assert np.abs(increment).max() <= WINSOR
         assert np.abs(deviation).max() <= WINSOR
         assert np.abs(features.update(feature_state, np.array([pair]))).max() <= FEATURE_WINSOR

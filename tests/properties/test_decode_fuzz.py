@@ -26,7 +26,12 @@ LIMITS: dict[str, Any] = {
     "value_abs_max": 1e6,
     "series_name_length_max": 12,
 }
-NESTED_FIELDS = {"series": "meta.id", "time": "meta.at", "targets": ["data.kw", "q"], "features": ["wind"]}
+NESTED_FIELDS = {
+    "series": "meta.id",
+    "time": "meta.at",
+    "targets": ["data.kw", "q"],
+    "features": ["wind", "air.t"],
+}
 ALL_FIELDS = [
     {},
     {"extra": "ignore"},
@@ -63,8 +68,9 @@ def read_slowly(item: Record, fields: FieldSettings, limits: LimitSettings) -> t
     wanted = {fields.time, *fields.targets.values(), *fields.features.values()} | (
         {fields.series} if fields.series != "@key" else set()
     )
-    flat = flatten(found, {path.rsplit(".", n)[0] for path in wanted for n in range(1, path.count(".") + 1)})
-    if not wanted <= set(flat) or (fields.extra == "forbid" and wanted != set(flat)):
+    features = set(fields.features.values())
+    flat = flatten(found, objects_of(wanted), objects_of(features) - objects_of(wanted - features))
+    if not wanted - features <= set(flat) or (fields.extra == "forbid" and not set(flat) <= wanted):
         raise NoEventError
     if fields.series != "@key":
         series = flat[fields.series]
@@ -72,13 +78,19 @@ def read_slowly(item: Record, fields: FieldSettings, limits: LimitSettings) -> t
         raise NoEventError
     if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" for c in series):
         raise NoEventError
-    numbers = [flat[path] for path in [*fields.targets.values(), *fields.features.values()]]
+    numbers = [flat.get(path) for path in [*fields.targets.values(), *fields.features.values()]]
     for number in numbers:
-        if type(number) not in {int, float} or not abs(number) <= limits.value_abs_max:
+        if number is not None and (
+            type(number) not in {int, float} or not abs(number) <= limits.value_abs_max
+        ):
             raise NoEventError
     if type(flat[fields.time]) not in {int, float, str}:
         raise NoEventError
-    return series, flat[fields.time], [float(number) for number in numbers]
+    return (
+        series,
+        flat[fields.time],
+        [math.nan if number is None else float(number) for number in numbers],
+    )
 
 
 def check_depth(raw: bytes, depth_max: int) -> None:
@@ -112,8 +124,13 @@ def check_texts(value: Any) -> None:
             check_texts(part)
 
 
-def flatten(value: Any, objects: set[str], above: str = "") -> dict[str, Any]:
-    """Return the members that are not null by their path, going into the objects that are on the way of a field."""
+def objects_of(paths: set[str]) -> set[str]:
+    """Return the objects that are on the way of some fields."""
+    return {path.rsplit(".", n)[0] for path in paths for n in range(1, path.count(".") + 1)}
+
+
+def flatten(value: Any, objects: set[str], optional: set[str], above: str = "") -> dict[str, Any]:
+    """Return the members by their path, going into the objects that are on the way of a field; optional ones may be null."""
     if not isinstance(value, dict):
         raise NoEventError
     flat: dict[str, Any] = {}
@@ -121,12 +138,12 @@ def flatten(value: Any, objects: set[str], above: str = "") -> dict[str, Any]:
         path = above + name
         if "." in name:
             flat[f"{path} (a name with a dot is no path)"] = member
+        elif path in optional and member is None:
+            continue
         elif path in objects:
-            flat |= flatten(member, objects, path + ".")
-        elif member is not None:
-            flat[path] = member
+            flat |= flatten(member, objects, optional, path + ".")
         else:
-            flat[f"{path} (null)"] = member
+            flat[path] = member
     return flat
 
 

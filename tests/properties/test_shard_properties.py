@@ -23,6 +23,7 @@ ALL_SETTINGS = [
     SETTINGS,
     small_settings(policy={"duplicate": "learn", "gap": "reset", "gap_factor": 2.0}),
     small_settings(policy={"late": "learn", "gap": "reset", "gap_factor": 2.0}),
+    small_settings(policy={"late": "learn", "gap_fill_max": 3}),
     small_settings(limits={"series_max": 2}),
     small_settings(limits={"series_max": 2, "series_full": "evict"}),
     small_settings(
@@ -37,7 +38,10 @@ names = st.sampled_from(["a", "b", "c", "ü"])
 # Whole minutes, so that equal times, late events and gaps all come up.
 times = st.integers(0, 40).map(lambda minute: 60 * minute)
 values = st.one_of(
-    st.integers(-20, 20), st.floats(-1e15, 1e15), st.sampled_from([0.0, 5e-324, 1e-300, 1e15, -1e15])
+    st.none(),
+    st.integers(-20, 20),
+    st.floats(-1e15, 1e15),
+    st.sampled_from([0.0, 5e-324, 1e-300, 1e15, -1e15]),
 )
 poison = st.sampled_from([None, b"", b"{", b"[]", b'{"series":"a"}', b'{"series":"a","time":0,"value":NaN}'])
 event_values = st.builds(event_bytes, names, times, values)

@@ -69,7 +69,6 @@ POISON: list[tuple[Reason, bytes | None]] = [
     (Reason.NOT_AN_OBJECT, b'"text"'),
     (Reason.MISSING_FIELD, b"{}"),
     (Reason.MISSING_FIELD, b'{"series":"s","time":0}'),
-    (Reason.MISSING_FIELD, event_bytes("s", 0, None)),
     (Reason.MISSING_FIELD, b'{"series":null,"time":0,"value":1}'),
     (Reason.UNKNOWN_FIELD, event_bytes("s", 0, 1, colour="red")),
     (Reason.UNKNOWN_FIELD, event_bytes("s", 0, 1, Value=2)),

@@ -48,9 +48,11 @@ def make_result(rows: int = 1, targets: int = 1, horizons: int = 1, **changes: o
         **dict.fromkeys(("updated", "clipped", "skipped"), bk),
         **dict.fromkeys(("influence_norm", "spectral_radius", "saturated_ratio"), bk),
     }
-    flags = {"settled", "covered", "drift", "updated", "clipped", "skipped"}
+    shapes = {**shapes, "begun": bk}
+    flags = {"settled", "covered", "drift", "updated", "clipped", "skipped", "begun"}
     fields = {name: np.zeros(shape, dtype=bool if name in flags else float) for name, shape in shapes.items()}
     fields["scale"] += 1.0
+    fields["begun"] |= True
     for name, value in changes.items():
         fields[name] = np.broadcast_to(np.asarray(value, fields[name].dtype), shapes[name]).copy()
     return StepResult(**fields)

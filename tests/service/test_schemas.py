@@ -13,7 +13,7 @@ import pytest
 
 from models.bank import Bank
 from service.ports import Event, Message, Reason, Rejection
-from service.settings import Settings
+from service.settings import PolicySettings, Settings
 from service.stream.decode import Decoder
 from service.stream.messages import (
     DEAD_LETTER_KEY_BYTES_MAX,
@@ -62,14 +62,22 @@ def test_predictions_have_the_published_form() -> None:
             assert target.observed == math.sin(n) + 9 * (n > 20) + k
             assert [forecast.horizon for forecast in target.horizons] == [1, 2]
             for forecast in target.horizons:
+                assert forecast.prediction is not None
                 assert tuple(forecast.weights) == tuple(forecast.experts) == specification.experts
                 assert math.isclose(sum(forecast.weights.values()), 1.0)
                 assert list(forecast.quantiles) == ["0.025", "0.1", "0.9", "0.975"]
-                assert list(forecast.quantiles.values()) == sorted(forecast.quantiles.values())
+                quantiles = [number(quantile) for quantile in forecast.quantiles.values()]
+                assert quantiles == sorted(quantiles)
                 assert (forecast.settled is not None) == (n >= forecast.horizon)
                 settled += forecast.settled is not None
     assert len(messages) == 30
     assert settled == 2 * (29 + 28)
+
+
+def number(value: float | None) -> float:
+    """Return what must be there."""
+    assert value is not None
+    return value
 
 
 def test_a_settled_forecast_is_the_one_made_that_many_events_before() -> None:
@@ -79,15 +87,17 @@ def test_a_settled_forecast_is_the_one_made_that_many_events_before() -> None:
         target = message.targets["value"]
         for h, forecast in enumerate(target.horizons):
             if forecast.settled is not None:
+                observed = number(target.observed)
                 earlier = messages[n - forecast.horizon].targets["value"].horizons[h]
-                assert forecast.settled.error == pytest.approx(target.observed - earlier.prediction, abs=1e-9)
-                told = earlier.quantiles
+                prediction = number(earlier.prediction)
+                assert forecast.settled.error == pytest.approx(observed - prediction, abs=1e-9)
+                told = {share: number(quantile) for share, quantile in earlier.quantiles.items()}
                 assert forecast.settled.covered == {
-                    "0.8": told["0.1"] <= target.observed <= told["0.9"],
-                    "0.95": told["0.025"] <= target.observed <= told["0.975"],
+                    "0.8": told["0.1"] <= observed <= told["0.9"],
+                    "0.95": told["0.025"] <= observed <= told["0.975"],
                 }
                 for name, error in forecast.settled.experts.items():
-                    assert error == pytest.approx(target.observed - earlier.experts[name], abs=1e-9)
+                    assert error == pytest.approx(observed - number(earlier.experts[name]), abs=1e-9)
 
 
 def test_rows_of_a_result_go_to_their_events() -> None:
@@ -176,12 +186,20 @@ def test_the_schema_of_events_follows_the_users_names() -> None:
         }
     )
     schema = json_schema("event", settings)
-    assert schema["required"] == ["meta", "at", "data", "wind"]
+    assert schema["required"] == ["meta", "at", "data"]
+    assert schema["properties"]["wind"]["type"] == ["number", "null"]
     assert schema["additionalProperties"] is True
     assert schema["properties"]["meta"]["required"] == ["id"]
     assert schema["properties"]["meta"]["properties"]["id"]["maxLength"] == 5
     number = schema["properties"]["data"]["properties"]["kw"]
-    assert (number["type"], number["minimum"], number["maximum"]) == ("number", -10, 10)
+    assert (number["type"], number["minimum"], number["maximum"]) == (["number", "null"], -10, 10)
+    strict = settings.model_copy(
+        update={"policy": PolicySettings(null_target="reject", missing_feature="reject")}
+    )
+    schema = json_schema("event", strict)
+    assert schema["required"] == ["meta", "at", "data", "wind"]
+    assert schema["properties"]["data"]["properties"]["kw"]["type"] == "number"
+    assert schema["properties"]["wind"]["type"] == "number"
     keyed = json_schema("event", Settings.model_validate({"fields": {"series": "@key"}}))
     assert keyed["required"] == ["time", "value"]
     assert "key names the series" in keyed["description"]
@@ -191,7 +209,9 @@ def conforms(value: Any, schema: dict[str, Any]) -> bool:
     """Check a value against the keywords that the schema of events uses."""
     types: dict[str, tuple[type, ...]] = {"object": (dict,), "string": (str,), "number": (int, float)}
     names = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
-    if isinstance(value, bool) or not any(isinstance(value, types[name]) for name in names):
+    if value is None:
+        return "null" in names
+    if isinstance(value, bool) or not any(isinstance(value, types[name]) for name in names if name != "null"):
         return False
     if isinstance(value, dict):
         known = schema["properties"]
@@ -217,7 +237,12 @@ def test_decoding_accepts_what_the_schema_accepts() -> None:
         if reason not in beyond | {Reason.TOO_LARGE, Reason.TOO_DEEP}:
             assert not conforms(json.loads(value or b""), schema), value
             judged += 1
-    good = [event_bytes("s", 0, 1), event_bytes("s", "2024-01-01", -1.5), event_bytes("x" * 256, 0.5, 1e15)]
+    good = [
+        event_bytes("s", 0, 1),
+        event_bytes("s", 0, None),
+        event_bytes("s", "2024-01-01", -1.5),
+        event_bytes("x" * 256, 0.5, 1e15),
+    ]
     for value, decoded in zip(good, decoder.decode(records(good)), strict=True):
         assert isinstance(decoded, Event)
         assert conforms(json.loads(value), schema)

@@ -166,7 +166,7 @@ def test_series_of_one_partition_do_not_share_a_clock() -> None:
 def test_a_gap_forgets_pending_forecasts_and_keeps_what_was_learned() -> None:
     """Goal: `reset` is the bank's reset_memory before the event after the gap, and nothing at other events."""
     before, after = wave(20), wave(5, first=400)
-    reset, ignored = make(small_settings(policy={"gap": "reset"})), make()
+    reset, ignored = (make(small_settings(policy={"gap": gap})) for gap in ("reset", "ignore"))
     bank = Bank(small_settings().specification())
     slots = np.array([bank.admit()])
     expected = []

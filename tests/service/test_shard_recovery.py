@@ -32,6 +32,7 @@ def stream() -> list[Record]:
     values: list[bytes | None] = [event_bytes("abc"[t % 3], 60 * t, (7 * t) % 11) for t in range(26)]
     values[9] = event_bytes("a", 60, 5)
     values[10] = None
+    values[11] = event_bytes("c", 60 * 11, None)
     values[13] = event_bytes("b", 60 * 4, 5)
     values[17] = event_bytes("c", 60 * 14, 5)
     values[20] = b'{"series":"a","time":NaN}'
