@@ -132,12 +132,13 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 unit="ops",
             ),
             Panel(
-                title="Skipped and repeated",
-                tells="Duplicates of an event, and records that were read again after a restart.",
+                title="Skipped, repeated and missing",
+                tells="Duplicates of an event, records read again after a restart, and values, features and rows predicted past.",
                 queries=(
                     (rate("duplicates_skipped_total"), "duplicates skipped"),
                     (rate("replayed_events_total"), "replayed"),
                     (rate("predictions_total"), "predictions made"),
+                    (rate("missing_total", "what"), "missing {{what}}"),
                 ),
                 unit="eps",
             ),

@@ -247,8 +247,8 @@ def _guess_time(source: Source, header: tuple[str, ...], named: Sequence[str]) -
 
 
 def _holds_numbers(sample: Sequence[list[str]], at: int) -> bool:
-    """Whether more than half of the column's first cells are numbers: a few bad ones are no reason to drop it."""
-    cells = [cells[at] for cells in sample if len(cells) > at]
+    """Whether more than half of what stands in the column's first cells is numbers: a few bad ones are no reason to drop it."""
+    cells = [cells[at] for cells in sample if len(cells) > at and cells[at].strip()]
     return 2 * sum(map(_is_number, cells)) > len(cells)
 
 

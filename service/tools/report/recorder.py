@@ -179,7 +179,8 @@ class History:
         for h in self._layout.horizons:
             columns[f"n.{h}"] = block[:, place[f"settled.{h}"]]
             columns[f"covered.{h}"] = block[:, place[f"covered.{h}"]]
-            columns[f"width.{h}"] = block[:, place[f"upper.{h}"]] - block[:, place[f"lower.{h}"]]
+            width = block[:, place[f"upper.{h}"]] - block[:, place[f"lower.{h}"]]
+            columns[f"width.{h}"] = np.where(np.isnan(width), 0.0, width)  # none before a first value
             columns[f"absolute.{h}"] = np.abs(block[:, place[f"error.{h}"]])
             for expert in range(self._layout.n_experts):
                 at = f"{h}.{expert}"
