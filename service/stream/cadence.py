@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 
 from models import snapshot
-from models.season import TOLERANCE, VOTES_MIN
 
 INTERVALS_MIN: Final = 8
 """Intervals that a series must have shown before one can be called a gap; fewer are no pattern."""
@@ -17,6 +16,10 @@ INTERVALS_REMEMBERED: Final = 64
 """Over how many intervals the typical one is averaged, and how many may agree on the usual one: a changed rate is followed
 within about a hundred events, and no longer are rows filled in that the series does not have any more."""
 ROWS_MAX: Final = 2.0**53
+TOLERANCE: Final = 0.01
+"""Intervals that differ by less than this part agree: clocks jitter."""
+VOTES_MIN: Final = 3
+"""So many more intervals must have agreed than disagreed before a row can be missing."""
 
 FIELDS: Final = snapshot.Layout(
     {
@@ -37,7 +40,7 @@ class Cadence:
     """The times of one series.
 
     `typical_interval` is a running mean, for series of any kind. `usual_interval` is what most intervals are, to a hundredth,
-    by the vote of `models.season`: a series without one is irregular, and no row of it can be said to be missing.
+    by the vote of Boyer and Moore (1991), one candidate and one counter: a series without one is irregular, and no row of it can be said to be missing.
     """
 
     last_time: float
