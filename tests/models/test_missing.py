@@ -91,7 +91,7 @@ def test_before_the_first_value_nothing_is_said_and_the_series_stays_new(compile
         nothing = np.full((1, 2), np.nan)
         result = bank.step(np.array([slot]), stream.times[row], nothing, stream.features[row])
         assert np.isnan(result.prediction).all()
-        assert np.isnan(result.lower).all()
+        assert np.isnan(result.quantiles).all()
         assert np.isnan(result.expert_predictions).all()
         assert not result.begun.any()
         for name in ("anomaly_score", "drift", "gradient_norm", "influence_norm", "spectral_radius"):

@@ -91,7 +91,8 @@ def test_until_a_first_value_predictions_are_null() -> None:
     applied = make().apply(records(events))
     for message in applied.predictions[:3]:
         for h in PredictionMessage.model_validate_json(message.value).targets["value"].horizons:
-            assert (h.prediction, h.lower, h.upper, h.settled) == (None, None, None, None)
+            assert (h.prediction, h.settled) == (None, None)
+            assert set(h.quantiles.values()) == {None}
             assert set(h.experts.values()) == {None}
     assert bodies(applied)[3]["targets"]["value"]["horizons"][0]["prediction"] is not None
     assert applied.missing[Missing.TARGET] == 3
