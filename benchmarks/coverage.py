@@ -221,7 +221,7 @@ def goals(rows: list[dict[str, float | str | int]], changes: dict[str, dict[str,
             said = ", ".join(f"{row['name']} {float(row[level]):.4f}" for row in off)
             word = "MISSED" if off else "met   "
             print(
-                f"{word} {level}, {h} ahead: {len(of_h) - len(off)} of {len(of_h)} series within {POINTS}"
+                f"{word} {level}, {h} ahead: all but {len(off)} of {len(of_h)} series within {POINTS}, or forecast exactly"
                 f" (worst: {worst['name']} {float(worst[level]):.4f})" + (f"; not: {said}" if off else "")
             )
             met = met and not off

@@ -72,7 +72,7 @@ def _run(interval: Interval, errors: Array, known: BoolArray, ahead: int) -> Arr
 VARIANTS: dict[str, Variant] = {
     "as it is": tracked(STEP),
     "step 0.01": tracked(0.01),
-    "step 0.02": tracked(0.02),
+    "step 0.03": tracked(0.03),
     "step 0.1": tracked(0.1),
     "one half-width": symmetric,
     "steps weighted by their loss": aggregated,
