@@ -22,11 +22,10 @@ from models.kernels.forecaster_parts import (
     Places,
     calendar_update,
     clipped,
-    features_update,
     mixture_combine,
-    scale_update,
     season_update,
 )
+from models.kernels.forecaster_scales import features_update, scale_update
 from models.kernels.forecaster_settle import learn, score
 from models.kernels.forecaster_work import LINEAR, RECURRENT, SEASONAL, Work, experts_at, flags_at
 from models.kernels.jit import inner, jit

@@ -166,60 +166,6 @@ def clipped(value: float, bound: float) -> float:
 
 
 @inner
-def scale_update(
-    floats: Array, ints: IntArray, at: Places, c: Constants, level: float, observed: bool
-) -> tuple[float, float, float]:
-    """Twin of `IncrementScale.update`: return scale, increment and deviation."""
-    if not observed:
-        root = np.sqrt(floats[at.scale_variance])
-        scale = root if root > c.tiny else 1.0
-        increment, deviation = level - floats[at.scale_level], level - floats[at.scale_mean]
-        floats[at.scale_level] = level
-        return scale, clipped(increment / scale, c.winsor), clipped(deviation / scale, c.winsor)
-    seen = ints[at.scale_seen]
-    first = seen == 0
-    rate = max(1.0 / c.scale_span, 1.0 / max(seen, 1))
-    increment = 0.0 if first else level - floats[at.scale_level]
-    before = floats[at.scale_variance]
-    bound = c.winsor * np.sqrt(before)
-    bounded = clipped(increment, bound) if bound > 0.0 else increment
-    variance = 0.0 if first else before + rate * (bounded * bounded - before)
-    root = np.sqrt(variance)
-    scale = root if root > c.tiny else 1.0
-    rate_mean = max(1.0 / c.scale_span, 1.0 / (seen + 1.0))
-    mean = level if first else floats[at.scale_mean] + rate_mean * (level - floats[at.scale_mean])
-    ints[at.scale_seen] = seen + 1
-    floats[at.scale_level] = level
-    floats[at.scale_mean] = mean
-    floats[at.scale_variance] = variance
-    floats[at.scale_lowest] = level if first else min(floats[at.scale_lowest], level)
-    floats[at.scale_highest] = level if first else max(floats[at.scale_highest], level)
-    return scale, clipped(increment / scale, c.winsor), clipped((level - mean) / scale, c.winsor)
-
-
-@inner
-def features_update(
-    floats: Array, ints: IntArray, at: Places, c: Constants, features: Array, scaled: Array
-) -> None:
-    """Twin of `FeatureScale.update`: put the standardised features into `scaled`."""
-    for i in range(len(features)):
-        if np.isnan(features[i]):
-            scaled[i] = 0.0
-            continue
-        rate = max(1.0 / c.scale_span, 1.0 / (ints[at.features_seen + i] + 1.0))
-        mean, variance = floats[at.features_mean + i], floats[at.features_variance + i]
-        deviation = features[i] - mean
-        bound = c.feature_winsor * np.sqrt(variance)
-        bounded = clipped(deviation, bound) if bound > 0.0 else deviation
-        mean = mean + rate * bounded
-        variance = (1.0 - rate) * (variance + rate * bounded * bounded)
-        floats[at.features_mean + i], floats[at.features_variance + i] = mean, variance
-        root = np.sqrt(variance)
-        scaled[i] = clipped((features[i] - mean) / (root if root > c.tiny else 1.0), c.feature_winsor)
-        ints[at.features_seen + i] += 1
-
-
-@inner
 def season_length(floats: Array, ints: IntArray, at: Places, c: Constants, season_max: int) -> int:
     """Twin of `Season.rows_per_season`."""
     interval = floats[at.season_interval]
