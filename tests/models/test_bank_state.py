@@ -96,16 +96,16 @@ def test_no_field_of_a_model_changes_its_shape_or_type_as_it_learns(
 def test_memory_does_not_grow_with_the_stream() -> None:
     """Among stretches of sixty events is one over which less than a number an event was kept.
 
-    A list that grows would show in all of them; the caches of the interpreter and of numpy fill now and then.
+    A list that grows would show in all of them; the caches of the interpreter, of numpy and of numba fill in the first thousand, and now and then.
     """
     specification = replace(SMALL, horizons=(1, 3))
-    stream = make_stream(specification, rows=600, series=2)
+    stream = make_stream(specification, rows=1800, series=2)
     bank = Bank(specification)
     slots = [bank.admit() for _ in range(2)]
     held = []
     tracemalloc.start()
     try:
-        for row in range(600):
+        for row in range(1800):
             step(bank, slots, stream, row)
             if row % 60 == 59:
                 gc.collect()
