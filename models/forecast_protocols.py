@@ -113,14 +113,23 @@ class Mixture(Protocol):
 
 
 class DriftDetector(Protocol):
-    """Watches a stream of values for a change in its mean."""
+    """Watches a stream of values, which have mean one and a spread of about one while nothing changes, for a rise."""
+
+    @property
+    def warning(self) -> float:
+        """From which share of the threshold on it warns; infinite where the method has no such level."""
+        ...
 
     def init_state(self) -> Fields:
-        """Return the state of a new detector."""
+        """Return the state of a new detector; the same size however many values it will see."""
         ...
 
     def update(self, state: State, value: Array, valid: BoolArray) -> BoolArray:
-        """Take one value a row, in place, where valid; return where a change is signalled, (B,)."""
+        """Take one value a row where valid, in place; return where a change is signalled, (B,), and start anew there.
+
+        Raises:
+            ValueError: a valid value is not finite; the state is as before.
+        """
         ...
 
     def statistic(self, state: State) -> Array:
