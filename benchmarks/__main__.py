@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks"), help="folder for the JSON")
     parser.add_argument("--quick", action="store_true", help="a small part of each, to see that it runs")
     parser.add_argument("--only", nargs="+", help="of the tasks or kernels, these")
+    parser.add_argument("--stability", action="store_true", help="of the kernels, what their figures cost")
     arguments = parser.parse_args()
     names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
     return max(BENCHMARKS[name](arguments) for name in names)

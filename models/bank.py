@@ -12,6 +12,7 @@ from dataclasses import fields
 
 import numpy as np
 
+from models.experts.recovery import ATTEND
 from models.forecaster import Forecaster, StepResult
 from models.kernels import fused_forecaster_for
 from models.protocols import Array, BoolArray, Fields, IntArray
@@ -82,6 +83,13 @@ class Bank:
         """How many series the bank holds."""
         return len(self._used)
 
+    @property
+    def quarantined_count(self) -> int:
+        """Of how many series a target's baseline is published instead of what was learned."""
+        used = list(self._used)
+        parts = [self._slabs[f"expert.{name}"]["quarantined"][used] for name in self._forecaster.recurrent]
+        return int(np.any(parts, axis=(0, 2)).sum()) if parts else 0
+
     def bytes_per_series(self) -> int:
         """Return the memory of one series' state; constant in time."""
         return self._n_targets * self._layout.bytes
@@ -131,11 +139,26 @@ class Bank:
             result, sound = self._kernel(self._records, slots, times, values, joined)
         else:
             result, sound = self._step(slots, times, values, joined)
+        self._react(slots, result, sound)
         if not sound.all():
             raise NonFiniteError(
                 f"results of the slots {slots[~sound].tolist()} would not be finite; those were not changed"
             )
         return result
+
+    def _react(self, slots: IntArray, result: StepResult, sound: BoolArray) -> None:
+        """Look at the models that ask for it, and add to `guard` what was done about them."""
+        asked = ((result.guard & ATTEND) > 0) & sound[:, None]
+        if not asked.any():
+            return
+        rows, targets = np.nonzero(asked)
+        copies = tuple(record[slots[rows], targets] for record in self._records)
+        states = self._layout.views(copies)
+        views = {part: dict(fields_) for part, fields_ in states.items()}
+        result.guard[asked] = (result.guard[asked] & ~ATTEND) | self._forecaster.react(states)
+        write(views, states)
+        for record, copy in zip(self._records, copies, strict=True):
+            record[slots[rows], targets] = copy
 
     def _step(
         self, slots: IntArray, times: Array, values: Array, joined: Array

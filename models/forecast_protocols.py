@@ -85,7 +85,10 @@ class Expert(Protocol):
 
 @runtime_checkable
 class RecurrentExpert(Protocol):
-    """What an expert offers beside the above if it has a recurrent state: one that has these two is asked."""
+    """What an expert offers beside the above if it has a recurrent state: one that has these is asked.
+
+    Its state holds "quarantined", whether the baseline is to be published instead of what was learned, (B,).
+    """
 
     def reset_memory(self, state: State) -> None:
         """Start the recurrent state anew after a gap, in place; keep what was learned."""
@@ -93,6 +96,18 @@ class RecurrentExpert(Protocol):
 
     def figures(self, state: State, labelled: BoolArray) -> dict[str, Any]:
         """Return the gradient figures of `models.forecaster.StepResult`, (B,) each, of this event."""
+        ...
+
+    def watch(self, state: State, error: Array, target: Array, valid: BoolArray) -> None:
+        """Take a label of the shortest horizon: its error and what came, in scales and as they were, (B,) each."""
+        ...
+
+    def attends(self, state: State) -> BoolArray:
+        """Count the event, and return the rows that `react` has to look at, (B,)."""
+        ...
+
+    def react(self, state: State) -> IntArray:
+        """Look at such rows, in place, and do something about them; return what, bits of `recovery.ACTIONS`, (B,)."""
         ...
 
 

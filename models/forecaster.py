@@ -21,7 +21,9 @@ import numpy as np
 from models.anomaly import AnomalyScore
 from models.calendar import calendar
 from models.drift import DETECTORS
-from models.experts import EXPERTS, prior_of
+from models.experts import EXPERTS, NAIVE, prior_of
+from models.experts.recovery import ATTEND, CLIP, SKIP, WINSORISE
+from models.experts.watch import FIGURES
 from models.forecast_protocols import Due, Observation, RecurrentExpert
 from models.intervals import Interval
 from models.labels import LabelClock
@@ -38,6 +40,9 @@ RESIDUAL_WINSOR = 4.0
 
 DRIFT_VALUE_MAX = 8.0
 """Drift is about many errors that grew, not about one that is huge."""
+
+OUTLIER_SPREADS = 8.0 * (2.0 / np.pi) ** 0.5
+"""Errors of so many mean sizes are outliers: eight deviations, if errors were normal. They are learned from as if they were smaller."""
 
 FORECASTS = ("prediction", "quantiles", "expert_predictions")
 """Results that are NaN until a target has a value."""
@@ -73,6 +78,8 @@ class StepResult:
         influence_norm: Frobenius norm of dh/dtheta, (B, K).
         spectral_radius: of the state Jacobian, (B, K).
         saturated_ratio: share of saturated units, (B, K).
+        stability: columns `models.experts.watch.FIGURES`, (B, K, S).
+        guard: what guards did, bits of `models.experts.recovery.ACTIONS`, (B, K).
     """
 
     begun: BoolArray
@@ -96,6 +103,8 @@ class StepResult:
     influence_norm: Array
     spectral_radius: Array
     saturated_ratio: Array
+    stability: Array
+    guard: IntArray
 
     @property
     def lower(self) -> Array:
@@ -125,6 +134,7 @@ class Forecaster:
         self.recurrent = {
             name: expert for name, expert in self.experts.items() if isinstance(expert, RecurrentExpert)
         }
+        self.naive = [place for place, name in enumerate(self.experts) if name in NAIVE][:1]
         self.mixture = entry(MIXTURES, specification.mixture, "mixture")(
             self.n_horizons, self.n_experts, prior_of(specification.experts)
         )
@@ -200,6 +210,7 @@ class Forecaster:
             ((highest - level) / scale)[:, None, None],
         )
         mixed, weights = self.mixture.combine(states["mixture"], forecasts)
+        mixed, weights = self._quarantined(states, forecasts, mixed, weights)
         scaled = self.scale.known(states["scale"])[:, None]
         # While a series has not moved there is no scale, and nothing says that it ever will move.
         quantiles = np.where(scaled[..., None], self.interval.quantiles(states["interval"]), 0.0)
@@ -212,6 +223,13 @@ class Forecaster:
 
         unit, here = scale[:, None], level[:, None]
         prediction = here + unit * mixed
+        figures = self._figures(states, np.any(valid, axis=1))
+        figures["guard"] = (
+            settled.pop("outlier") * WINSORISE
+            | figures["clipped"] * CLIP
+            | figures["skipped"] * SKIP
+            | figures.pop("attends") * ATTEND
+        )
         result = StepResult(
             begun=states["scale"]["seen"] > 0,
             prediction=prediction,
@@ -220,9 +238,29 @@ class Forecaster:
             weights=weights,
             scale=scale,
             **settled,
-            **self._figures(states, np.any(valid, axis=1)),
+            **figures,
         )
         return result if result.begun.all() else _silent(result)
+
+    def react(self, states: States) -> IntArray:
+        """Look at rows whose `guard` asked for it, in place; return what was done, bits of `recovery.ACTIONS`, (B,)."""
+        for name, expert in self.recurrent.items():
+            return expert.react(states[f"expert.{name}"])
+        return np.zeros(len(states["clock"]["count"]), dtype=np.int64)
+
+    def _quarantined(
+        self, states: States, forecasts: Array, mixed: Array, weights: Array
+    ) -> tuple[Array, Array]:
+        """Return forecast and weights with the baseline alone in rows that are in quarantine: no change, where no expert is naive."""
+        for name in self.recurrent:
+            rows = states[f"expert.{name}"]["quarantined"]
+            if rows.any():
+                alone = np.zeros(self.n_experts)
+                alone[self.naive] = 1.0
+                baseline = forecasts[..., self.naive[0]] if self.naive else np.zeros_like(mixed)
+                mixed = np.where(rows[:, None], baseline, mixed)
+                weights = np.where(rows[:, None, None], alone, weights)
+        return mixed, weights
 
     def reset_memory(self, states: States) -> None:
         """Forget what is pending, where the recurrent state was, and what stood a season ago; keep what was learned."""
@@ -271,6 +309,9 @@ class Forecaster:
                 bound=bound[..., place],
             )
             expert.learn(states[f"expert.{name}"], due)
+            if name in self.recurrent:
+                error, came = np.where(known[:, 0], residual[:, 0, place], 0.0), due.target[:, 0]
+                self.recurrent[name].watch(states[f"expert.{name}"], error, came, known[:, 0])
         self.mixture.learn(states["mixture"], forecasts=experts, target=target, valid=known)
 
         prediction = base + unit * mixed
@@ -295,14 +336,17 @@ class Forecaster:
             "anomaly_log_score": anomaly_log,
             "drift": drift,
             "drift_statistic": self.detector.statistic(states["drift"]),
+            "outlier": surprise > OUTLIER_SPREADS,
         }
 
     def _figures(self, states: States, labelled: BoolArray) -> dict[str, Any]:
         """Return the gradient figures of the first recurrent expert, zeros where there is none."""
         for name, expert in self.recurrent.items():
-            return expert.figures(states[f"expert.{name}"], labelled)
+            attends = expert.attends(states[f"expert.{name}"])
+            return expert.figures(states[f"expert.{name}"], labelled) | {"attends": attends}
         none, never = np.zeros(len(labelled)), np.zeros(len(labelled), dtype=np.bool_)
-        flags = dict.fromkeys(("updated", "clipped", "skipped"), never)
+        flags: dict[str, Any] = dict.fromkeys(("updated", "clipped", "skipped", "attends"), never)
+        flags["stability"] = np.zeros((len(labelled), len(FIGURES)))
         names = ("gradient_norm", "influence_norm", "spectral_radius", "saturated_ratio")
         return flags | dict.fromkeys(names, none)
 

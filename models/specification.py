@@ -41,6 +41,8 @@ class Specification:
         interval_levels: nominal coverages of the published intervals, ascending. Four in five is what to expect, 19 in 20 what to
             be ready for.
         drift_detector: name in `models.drift.DETECTORS`.
+        quarantine_span: three rollbacks of the recurrent expert within so many events of a series are a quarantine: at one event in a few seconds
+            an hour's worth.
         seed: of the recurrent weights. Each series starts from the same draw, so that its results
             do not depend on which series came before it.
     """
@@ -69,6 +71,7 @@ class Specification:
     clip_norm: float = 5.0
     interval_levels: tuple[float, ...] = (0.8, 0.95)
     drift_detector: str = "page_hinkley"
+    quarantine_span: int = 10_000
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -94,6 +97,7 @@ class Specification:
             ("units", 1, 256),
             ("lags", 1, 512),
             ("season_max", 2, 4096),
+            ("quarantine_span", 1, 1_000_000_000),
             ("learning_rate", 0.0, 1.0),
             ("clip_norm", 1e-6, 1e6),
         ):

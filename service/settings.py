@@ -280,6 +280,7 @@ class ModelSettings(_Group):
     clip_norm: float | None = None
     interval_levels: Fractions | None = None
     drift_detector: str | None = None
+    quarantine_span: int | None = None
     seed: int | None = None
 
     @model_validator(mode="after")

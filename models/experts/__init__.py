@@ -22,6 +22,9 @@ EXPERTS: dict[str, Callable[[Specification], Expert]] = {
     "recurrent": Recurrent,
 }
 
+NAIVE = ("last_value", "seasonal")
+"""Experts that learn nothing: the first of them that a model has is what is published in quarantine."""
+
 KINDS: dict[str, tuple[float, tuple[str, ...]]] = {
     "linear": (1.5, ("linear", "linear_quick", "linear_long")),
     "recurrent": (1.5, ("recurrent",)),

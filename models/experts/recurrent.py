@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.cells import CELLS
+from models.experts import recovery, watch
 from models.experts.linear import (
     forecast_readout,
     init_readout,
@@ -25,12 +26,12 @@ from models.experts.linear import (
 from models.forecast_protocols import Due, Observation
 from models.optimizers import OPTIMIZERS, chain, clip_by_global_norm, finite_guard
 from models.optimizers.rls import FORGETTING
-from models.protocols import Array, BoolArray, Cell, CreditedRule, Fields, LearningRule, State
+from models.protocols import Array, BoolArray, Cell, CreditedRule, Fields, IntArray, LearningRule, State
 from models.rules import RULES, exact_rule_for
 from models.rules.rtrl_block import RtrlBlock
 from models.rules.rtrl_block_smooth import RtrlBlockSmooth
 from models.specification import Specification
-from models.stability import frobenius_norm, saturated_ratio, spectral_radius
+from models.stability import Lyapunov, frobenius_norm, saturated_ratio, spectral_radius
 from models.tables import entry
 
 LAGS_MAX = 24
@@ -68,12 +69,15 @@ class Recurrent:
         self.season_at = season_horizons(self.n_horizons, 1)
         self.n_readout = self.n_read + self.lags + n_beside(specification, self.season_at)
         self.params_shape = (self.cell.n_params_per_unit, self.cell.n_units)
+        self.lyapunov = Lyapunov(self.cell.n_parts, self.cell.n_units)
+        self.renews = self.cell.recurrence != "layered"  # there a unit is heard by the layer above as well
+        self._quarantine_span = specification.quarantine_span
 
     def init_state(self) -> Fields:
         """Return a new expert: seeded recurrent weights, a readout that forecasts no change."""
-        zero = np.zeros(())
+        zero, params = np.zeros(()), self.cell.init_params(np.random.default_rng(self.seed))
         fields: Fields = {
-            "params": self.cell.init_params(np.random.default_rng(self.seed)),
+            "params": params,
             "state": self.cell.init_state(),
             "lags": np.zeros(self.lags),
             "jacobian": np.zeros((self.n_slots, *self.params_shape)),
@@ -87,7 +91,7 @@ class Recurrent:
         fields |= init_readout(self.n_horizons, self.n_rows, self.n_readout)
         fields |= _prefixed("memory", self.rule.init_memory())
         fields |= _prefixed("optimizer", self.optimizer.init_state(self.params_shape))
-        return fields
+        return fields | watch.init_watch(self.cell, fields["weights"], params)
 
     def learn(self, state: State, due: Due) -> None:
         """Take the labels that are due into the readout and, by the kept gradients, into the cell."""
@@ -100,6 +104,10 @@ class Recurrent:
         labelled: BoolArray = np.any(due.valid, axis=1)
         optimizer = _part(state, "optimizer")
         update, moved = self.optimizer.update(optimizer, gradient, labelled, state["params"])
+        update = update * watch.rate_factor(state)[:, None, None]
+        state["figures"][:, watch.UPDATE_RATIO] = _over(
+            frobenius_norm(update), frobenius_norm(state["params"])
+        )
         state["params"] = state["params"] + update
         state.update(_prefixed("optimizer", optimizer))
         norm = frobenius_norm(gradient)
@@ -125,12 +133,16 @@ class Recurrent:
             self.rule.reset(memory, ~healthy)
         state["state"] = np.where(_like(healthy, factors.state), factors.state, self.cell.init_state())
         state["influence_resets"] = state["influence_resets"] + ~healthy
+        state["reset"] = ~healthy
+        watch.watch_step(state, self.lyapunov, factors.transition, factors.upward)
         state["influence_norm"] = np.where(healthy, norm, 0.0)
         state["spectral_radius"] = np.where(healthy, spectral_radius(factors.transition), 0.0)
-        state["saturated_ratio"] = saturated_ratio(self.cell.saturated(state["state"]))
+        saturated = self.cell.saturated(state["state"])
+        state["saturated_ratio"] = saturated_ratio(saturated)
         state.update(_prefixed("memory", memory))
 
         read, slope = self.cell.read_out(state["state"])
+        watch.watch_units(state, read, saturated)
         n_rows, n_horizons = observation.slot.shape
         state["lags"] = np.concatenate((observation.increment[:, None], state["lags"][:, :-1]), axis=1)
         flat = read.reshape(n_rows, self.n_read)
@@ -141,7 +153,24 @@ class Recurrent:
             credit += of_units[:, :, part, None, :] * slope[:, None, part]
         rows = np.arange(n_rows)[:, None]
         state["jacobian"][rows, observation.slot] = self.rule.gradient(memory, credit)  # Eq. (2)
-        return forecast_readout(state, inputs, observation, self.forgetting)  # Eq. (1)
+        forecast = forecast_readout(state, inputs, observation, self.forgetting)  # Eq. (1)
+        lost: BoolArray = ~np.all(np.isfinite(forecast), axis=1)
+        state["reset"] = (
+            state["reset"] | lost
+        )  # weights that are no numbers: no change is forecast, and `react` is called
+        return np.where(lost[:, None], 0.0, forecast)
+
+    def watch(self, state: State, error: Array, target: Array, valid: BoolArray) -> None:
+        """Take a label of the shortest horizon into the figures: see `watch_loss`."""
+        watch.watch_loss(state, error, target, valid)
+
+    def attends(self, state: State) -> BoolArray:
+        """Count the event, and return the rows of which `react` has to be called, (B,)."""
+        return watch.watch_event(state)
+
+    def react(self, state: State) -> IntArray:
+        """Look at rows that are in trouble, or whose turn it is; return what was done: see `recovery`."""
+        return recovery.react(self, state, self._quarantine_span)
 
     def figures(self, state: State, labelled: BoolArray) -> dict[str, Array | BoolArray]:
         """Return the gradient figures of this event; `labelled` says where something was learned."""
@@ -153,13 +182,24 @@ class Recurrent:
             "influence_norm": state["influence_norm"],
             "spectral_radius": state["spectral_radius"],
             "saturated_ratio": state["saturated_ratio"],
+            "stability": state["figures"].copy(),
         }
 
     def reset_memory(self, state: State) -> None:
         """Start the state and the influence anew; keep what was learned."""
         state["state"] = np.broadcast_to(self.cell.init_state(), state["state"].shape).copy()
+        self.forget_influence(state, np.ones(len(state["state"]), dtype=np.bool_))
+
+    def forget_influence(self, state: State, rows: BoolArray) -> None:
+        """Begin the rule's memory of some rows anew, in place."""
         memory = _part(state, "memory")
-        self.rule.reset(memory, np.ones(len(state["state"]), dtype=np.bool_))
+        self.rule.reset(memory, rows)
+        state.update(_prefixed("memory", memory))
+
+    def forget_units(self, state: State, units: BoolArray) -> None:
+        """Take units that were made anew, (B, n), out of the rule's memory, in place."""
+        memory = _part(state, "memory")
+        self.rule.forget_units(memory, units)
         state.update(_prefixed("memory", memory))
 
 
@@ -201,6 +241,11 @@ def _prefixed(prefix: str, fields: Fields) -> Fields:
 def _part(state: State, prefix: str) -> State:
     start = prefix + "."
     return {name[len(start) :]: value for name, value in state.items() if name.startswith(start)}
+
+
+def _over(part: Array, whole: Array) -> Array:
+    """Return part / whole, 0 where there is no whole."""
+    return np.where(whole > 0.0, part / np.where(whole > 0.0, whole, 1.0), 0.0)
 
 
 def _like(flags: Array | np.ndarray, value: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.experts.recovery import ATTEND, CLIP, SKIP
 from models.kernels.forecaster_experts import (
     Sizes,
     copied,
@@ -27,7 +28,17 @@ from models.kernels.forecaster_parts import (
 )
 from models.kernels.forecaster_scales import features_update, scale_update
 from models.kernels.forecaster_settle import learn, score
-from models.kernels.forecaster_work import LINEAR, RECURRENT, SEASONAL, Work, experts_at, flags_at
+from models.kernels.forecaster_watch import watch_event
+from models.kernels.forecaster_work import (
+    GUARD,
+    LINEAR,
+    RECURRENT,
+    SEASONAL,
+    STABILITY,
+    Work,
+    experts_at,
+    flags_at,
+)
 from models.kernels.jit import inner, jit
 from models.protocols import Array, BoolArray, IntArray
 
@@ -78,6 +89,7 @@ def put_beside(
 def advance(
     f: Array,
     i: IntArray,
+    g: BoolArray,
     at: Places,
     of: Experts,
     size: Sizes,
@@ -108,6 +120,7 @@ def advance(
             recurrent_forecast(
                 f,
                 i,
+                g,
                 at,
                 of,
                 e,
@@ -163,6 +176,10 @@ def publish(
             w.of_horizon[e] = value
         weights = row[weights_at + h * n_experts : weights_at + (h + 1) * n_experts]
         mixed = mixture_combine(f, at, c, h, w.of_horizon, weights)
+        if size.units > 0 and g[at.recurrent_quarantined]:
+            mixed = w.of_horizon[size.naive] if size.naive >= 0 else 0.0
+            for e in range(n_experts):
+                weights[e] = 1.0 if e == size.naive else 0.0
         slot = w.slots[h]
         f[at.pending_level + slot], f[at.pending_scale + slot] = level, scale
         g[at.pending_scaled + slot] = has_scale
@@ -189,6 +206,7 @@ def publish(
 @inner
 def tell(
     f: Array,
+    i: IntArray,
     g: BoolArray,
     at: Places,
     size: Sizes,
@@ -212,6 +230,11 @@ def tell(
     flags[1] = updated
     flags[2] = updated and g[at.recurrent_optimizer_clip_clipped]
     flags[3] = labelled and not updated
+    if size.watched:
+        attends = watch_event(f, i, g, at, size.units)
+        figures[GUARD] += CLIP * flags[2] + SKIP * flags[3] + ATTEND * attends
+        for j in range(GUARD - STABILITY):
+            figures[STABILITY + j] = f[at.recurrent_figures + j]
 
 
 @jit
@@ -304,6 +327,7 @@ def events(
             scale = advance(
                 f,
                 i,
+                g,
                 at,
                 of,
                 size,
@@ -321,7 +345,7 @@ def events(
                 w,
             )
             fine = publish(f, g, at, size, c, level, scale, row, w) and fine
-            tell(f, g, at, size, c, scale, row, row_flags)
+            tell(f, i, g, at, size, c, scale, row, row_flags)
         sound[b] = fine
         if fine:
             for k in range(n_targets):

@@ -6,13 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.experts.watch import RATE_FACTOR, UPDATE_RATIO
 from models.kernels.forecaster_parts import Constants, Experts, Places, clipped
+from models.kernels.forecaster_watch import turned, watch_step, watch_units
 from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
 
 class Sizes(NamedTuple):
-    """The sizes of a forecaster: of its recurrent expert 0 where it has none."""
+    """The sizes of a forecaster: of its recurrent expert 0 where it has none. `naive` is its first naive expert, or -1.
+
+    `watched` is 1: what is watched at each event; 0 leaves it out, to measure what it costs.
+    """
 
     horizons: int
     rows: int
@@ -21,6 +26,8 @@ class Sizes(NamedTuple):
     features: int
     levels: int
     units: int
+    naive: int
+    watched: int
     adam: int
 
 
@@ -126,13 +133,16 @@ def weighed_inputs(weights: Array, inputs: Array) -> float:
 
 
 @inner
-def rtu_advance(floats: Array, ints: IntArray, at: Places, size: Sizes, c: Constants, seen: Array) -> None:
+def rtu_advance(
+    floats: Array, ints: IntArray, flags: BoolArray, at: Places, size: Sizes, c: Constants, seen: Array
+) -> None:
     """Advance an RTU and its trace by the inputs `seen`, (m,): twin of `Rtu.step` and `RtrlTrace.advance`; judge the trace."""
     n, m = size.units, len(seen)
     q = 2 + 2 * m
     params, state = floats[at.recurrent_params :], floats[at.recurrent_state :]
     trace = floats[at.recurrent_memory_trace :]
-    total, radius_max = 0.0, 0.0
+    tangent = floats[at.recurrent_tangent :]
+    total, radius_max, grown = 0.0, 0.0, 0.0
     for i in range(n):
         log_rate, log_phase = params[i], params[n + i]
         rate, phase = np.exp(min(log_rate, c.log_max)), np.exp(min(log_phase, c.log_max))
@@ -168,6 +178,8 @@ def rtu_advance(floats: Array, ints: IntArray, at: Places, size: Sizes, c: Const
             trace[j * n + i], trace[(q + j) * n + i] = after_re, after_im
             total += after_re * after_re + after_im * after_im
         radius_max = max(radius_max, radius)
+        if size.watched:
+            grown += turned(tangent, i, n, real, imaginary)
     norm = np.sqrt(total)
     healthy = np.isfinite(norm) and norm <= c.influence_ceiling
     if not healthy:
@@ -176,6 +188,9 @@ def rtu_advance(floats: Array, ints: IntArray, at: Places, size: Sizes, c: Const
         for j in range(2 * n):
             state[j] = 0.0
         ints[at.recurrent_influence_resets] += 1
+    flags[at.recurrent_reset] = not healthy
+    if size.watched:
+        watch_step(floats, ints, at, 2 * n, np.sqrt(grown))
     floats[at.recurrent_influence_norm] = norm if healthy else 0.0
     floats[at.recurrent_spectral_radius] = radius_max if healthy else 0.0
 
@@ -184,6 +199,7 @@ def rtu_advance(floats: Array, ints: IntArray, at: Places, size: Sizes, c: Const
 def recurrent_forecast(
     floats: Array,
     ints: IntArray,
+    flags: BoolArray,
     at: Places,
     of: Experts,
     e: int,
@@ -206,14 +222,11 @@ def recurrent_forecast(
     q = 2 + 2 * m
     seen[0], seen[1] = increment, np.tanh(deviation / 8.0)
     copied(features, seen, 2)
-    rtu_advance(floats, ints, at, size, c, seen)
-    saturated = 0
+    rtu_advance(floats, ints, flags, at, size, c, seen)
     for i in range(2 * n):
         read[i] = np.tanh(floats[at.recurrent_state + i])
-    for i in range(n):
-        slope = min(1.0 - read[i] * read[i], 1.0 - read[n + i] * read[n + i])
-        saturated += 1 if slope < c.saturated_slope else 0
-    floats[at.recurrent_saturated_ratio] = saturated / n
+    if size.watched:
+        floats[at.recurrent_saturated_ratio] = watch_units(floats, ints, at, n, c, read) / n
     lags = floats[of.lags_at[e] : of.lags_at[e] + of.lags[e]]
     shift_in(lags, increment)
     first = of.inputs_at[e] + row * n_inputs
@@ -222,10 +235,12 @@ def recurrent_forecast(
     put_inputs(inputs, 2 * n, lags, beside)
     readout_gain(floats, of, e, row, denominators)
     trace = floats[at.recurrent_memory_trace : at.recurrent_memory_trace + 2 * q * n]
+    lost = False
     for h in range(size.horizons):
         first = of.weights_at[e] + h * n_inputs
         weights = floats[first : first + n_inputs]
         forecast[h] = weighed_inputs(weights, inputs)
+        lost = lost or not np.isfinite(forecast[h])
         for i in range(2 * n):
             credit[i] = weights[i] * (1.0 - read[i] * read[i])
         first = at.recurrent_jacobian + slots[h] * q * n
@@ -234,6 +249,10 @@ def recurrent_forecast(
             of_re, of_im = trace[j * n : (j + 1) * n], trace[(q + j) * n : (q + j + 1) * n]
             for i in range(n):
                 own[i] = credit[i] * of_re[i] + credit[n + i] * of_im[i]
+    if lost:  # weights that are no numbers: no change is forecast, and somebody will look
+        flags[at.recurrent_reset] = True
+        for h in range(size.horizons):
+            forecast[h] = 0.0
 
 
 @inner
@@ -261,6 +280,7 @@ def recurrent_learn(
         for j in range(n_params):
             gradient[j] -= factor * jacobian[j]
     floats[at.recurrent_gradient_norm] = 0.0
+    floats[at.recurrent_figures + UPDATE_RATIO] = 0.0
     flags[at.recurrent_updated] = False
     if not labelled:
         return
@@ -281,24 +301,33 @@ def recurrent_learn(
     shrink = c.clip_max / norm if over else 1.0
     flags[at.recurrent_updated] = True
     params = floats[at.recurrent_params : at.recurrent_params + n_params]
+    rate = c.learning_rate * floats[at.recurrent_figures + RATE_FACTOR]
+    moved, whole = 0.0, 0.0
     if not size.adam:
         for j in range(n_params):
-            params[j] -= c.learning_rate * (gradient[j] * shrink)
-        return
-    count = ints[at.recurrent_optimizer_last_update_count] + 1
-    ints[at.recurrent_optimizer_last_update_count] = count
-    start = at.recurrent_optimizer_last_first_moment
-    first_moment = floats[start : start + n_params]
-    start = at.recurrent_optimizer_last_second_moment
-    second_moment = floats[start : start + n_params]
-    first_weight, second_weight = 1.0 - c.beta1**count, 1.0 - c.beta2**count
-    for j in range(n_params):
-        along = gradient[j] * shrink
-        first_moment[j] = c.beta1 * first_moment[j] + (1.0 - c.beta1) * along
-        second_moment[j] = c.beta2 * second_moment[j] + (1.0 - c.beta2) * along * along
-        params[j] -= c.learning_rate * (
-            (first_moment[j] / first_weight) / (np.sqrt(second_moment[j] / second_weight) + c.epsilon)
-        )
+            step = rate * (gradient[j] * shrink)
+            moved += step * step
+            whole += params[j] * params[j]
+            params[j] -= step
+    else:
+        count = ints[at.recurrent_optimizer_last_update_count] + 1
+        ints[at.recurrent_optimizer_last_update_count] = count
+        start = at.recurrent_optimizer_last_first_moment
+        first_moment = floats[start : start + n_params]
+        start = at.recurrent_optimizer_last_second_moment
+        second_moment = floats[start : start + n_params]
+        first_weight, second_weight = 1.0 - c.beta1**count, 1.0 - c.beta2**count
+        for j in range(n_params):
+            along = gradient[j] * shrink
+            first_moment[j] = c.beta1 * first_moment[j] + (1.0 - c.beta1) * along
+            second_moment[j] = c.beta2 * second_moment[j] + (1.0 - c.beta2) * along * along
+            step = rate * (
+                (first_moment[j] / first_weight) / (np.sqrt(second_moment[j] / second_weight) + c.epsilon)
+            )
+            moved += step * step
+            whole += params[j] * params[j]
+            params[j] -= step
+    floats[at.recurrent_figures + UPDATE_RATIO] = np.sqrt(moved / whole) if whole > 0.0 else 0.0
 
 
 @inner

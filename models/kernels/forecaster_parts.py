@@ -73,6 +73,17 @@ class Places(NamedTuple):
     recurrent_spectral_radius: int
     recurrent_saturated_ratio: int
     recurrent_influence_resets: int
+    recurrent_figures: int
+    recurrent_tangent: int
+    recurrent_counts: int
+    recurrent_stuck: int
+    recurrent_losses: int
+    recurrent_reset: int
+    recurrent_quarantined: int
+    recurrent_rollbacks: int
+    recurrent_renewed: int
+    recurrent_good_params: int
+    recurrent_good_weights: int
     recurrent_memory_trace: int
     recurrent_optimizer_guard_skipped: int
     recurrent_optimizer_guard_skip_count: int
@@ -144,6 +155,7 @@ class Constants(NamedTuple):
     drift_threshold: float
     drift_events_min: int
     drift_value_max: float
+    outlier_spreads: float
     residual_span: float
     residual_winsor: float
     trace_ceiling: float

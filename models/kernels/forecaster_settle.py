@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.experts.recovery import WINSORISE
 from models.kernels.forecaster_anomaly import anomaly_update, novelty_update
 from models.kernels.forecaster_experts import Sizes, bounded_residual, readout_learn, recurrent_learn
 from models.kernels.forecaster_parts import (
@@ -14,7 +15,8 @@ from models.kernels.forecaster_parts import (
     interval_learn,
     mixture_learn,
 )
-from models.kernels.forecaster_work import RECURRENT, Work, experts_at, flags_at
+from models.kernels.forecaster_watch import watch_loss
+from models.kernels.forecaster_work import GUARD, RECURRENT, Work, experts_at, flags_at
 from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
@@ -99,6 +101,9 @@ def learn(
             readout_learn(f, of, e, w.origins, w.known, w.target, w.bounds[e])
         if of.kinds[e] == RECURRENT:
             recurrent_learn(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gradient)
+            if size.watched and w.known[0]:
+                forecast = f[at.pending_experts + w.slots[0] * n_experts + e]
+                watch_loss(f, i, at, w.target[0] - forecast, w.target[0])
     novelty = novelty_update(f, i, at, c, level) if observed else 0.0
     if w.known[0]:
         figures[0], figures[7] = anomaly_update(f, i, at, c, novelty, row[n_horizons])
@@ -106,6 +111,7 @@ def learn(
     if w.known[0] and spread > 0.0:
         surprise = abs(w.target[0] - f[at.pending_mixed + w.slots[0]]) / spread
         finite = bool(finite and np.isfinite(surprise))
+        figures[GUARD] = WINSORISE if surprise > c.outlier_spreads else 0.0
         row_flags[flags_at(size)] = drift_update(f, i, at, c, min(surprise, c.drift_value_max))
     for h in range(n_horizons):
         if w.known[h]:

@@ -85,6 +85,8 @@ class ForecasterTwin:
             features=forecaster.features.n_features,
             levels=forecaster.season.length,
             units=recurrent.cell.n_units if recurrent else 0,
+            naive=forecaster.naive[0] if forecaster.naive else -1,
+            watched=1,
             adam=int(recurrent is not None and isinstance(recurrent.optimizer.part("last"), Adam)),
         )
         self._work = work.work_for(self._sizes, len(self._cycles), len(WAVES), len(self._season_at))
@@ -92,6 +94,10 @@ class ForecasterTwin:
         self._saved_parts = _between(self._experts, layout)
         constants = _constants(forecaster, recurrent)
         self._settings = _as_record(_places(layout, experts)), _as_record(self._sizes), _as_record(constants)
+
+    def unwatched(self) -> None:
+        """Leave out from now on what is watched at each event, and with it the ladder: to measure what they cost."""
+        self._settings[1].watched = 0
 
     def __call__(
         self, records: tuple[Record, ...], slots: IntArray, times: Array, values: Array, features: Array
@@ -158,6 +164,8 @@ class ForecasterTwin:
             spectral_radius=figures[..., 5],
             saturated_ratio=figures[..., 6],
             anomaly_log_score=figures[..., 7],
+            stability=figures[..., work.STABILITY : work.GUARD],
+            guard=figures[..., work.GUARD].astype(np.int64),
             settled=flags_by_target[..., :n_horizons],
             covered=covered.reshape(n_rows, n_targets, n_horizons, n_quantiles // 2),
             drift=flags_told[..., 0],
@@ -268,6 +276,7 @@ def _constants(forecaster: Forecaster, recurrent: Recurrent | None) -> Constants
         drift_threshold=page_hinkley.THRESHOLD,
         drift_events_min=page_hinkley.EVENTS_MIN,
         drift_value_max=whole.DRIFT_VALUE_MAX,
+        outlier_spreads=whole.OUTLIER_SPREADS,
         residual_span=whole.RESIDUAL_SPAN_EVENTS,
         residual_winsor=whole.RESIDUAL_WINSOR,
         trace_ceiling=rls.TRACE_CEILING,

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from models.experts.watch import FIGURES as WATCHED
 from models.kernels.forecaster_experts import Sizes
 from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
@@ -15,8 +16,11 @@ SEASONAL: Final = 1
 LINEAR: Final = 2
 RECURRENT: Final = 3
 
-FIGURES: Final = 8
-"""Anomaly score, scale, drift statistic, gradient norm, influence norm, spectral radius, saturated ratio, log score."""
+STABILITY: Final = 8
+GUARD: Final = STABILITY + len(WATCHED)
+FIGURES: Final = GUARD + 1
+"""Anomaly score, scale, drift statistic, gradient norm, influence norm, spectral radius, saturated ratio, log score; what is watched of
+the recurrent expert; and what guards did."""
 FLAGS: Final = 5
 """Drift, updated, clipped, skipped, begun."""
 

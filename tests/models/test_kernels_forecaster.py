@@ -102,7 +102,7 @@ def test_a_whole_run_stays_with_numpy(name: str, missing: float) -> None:
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-@pytest.mark.parametrize("field", ["expert.linear/weights", "expert.recurrent/weights", "interval/quantile"])
+@pytest.mark.parametrize("field", ["expert.linear/weights", "mixture/weights", "interval/quantile"])
 def test_a_series_whose_forecast_is_not_finite_stays_as_it_was_and_the_others_go_on(
     field: str, compiled: bool
 ) -> None:

@@ -17,6 +17,7 @@ from models.bank import StepResult
 from models.specification import Specification
 from service.observe import figures, http, metrics, server
 from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, RESTORE_SOURCES
+from models.experts.watch import FIGURES
 from service.observe.metrics import Metrics
 from service.ports import Applied, Eviction, Outcome, Reason, Record
 from service.settings import Settings
@@ -48,9 +49,10 @@ def make_result(rows: int = 1, targets: int = 1, horizons: int = 1, **changes: o
         **dict.fromkeys(("updated", "clipped", "skipped"), bk),
         **dict.fromkeys(("influence_norm", "spectral_radius", "saturated_ratio"), bk),
     }
-    shapes = {**shapes, "begun": bk}
+    shapes = {**shapes, "begun": bk, "guard": bk, "stability": (*bk, len(FIGURES))}
     flags = {"settled", "covered", "drift", "updated", "clipped", "skipped", "begun"}
-    fields = {name: np.zeros(shape, dtype=bool if name in flags else float) for name, shape in shapes.items()}
+    kinds = dict.fromkeys(flags, bool) | {"guard": int}
+    fields = {name: np.zeros(shape, dtype=kinds.get(name, float)) for name, shape in shapes.items()}
     fields["scale"] += 1.0
     fields["begun"] |= True
     for name, value in changes.items():

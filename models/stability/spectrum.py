@@ -1,12 +1,4 @@
-"""How near the learning is to instability: figures of one micro-batch, each a pure function.
-
-    gradient norm    |g|           before clipping; a trend upwards announces divergence
-    influence norm   |M|_F         of dh/dtheta; grows without bound where the state is chaotic
-    spectral radius  rho(J)        of the state Jacobian; above 1 for long, state and influence explode
-    saturated ratio                units that pass hardly any credit; near 1, nothing more is learned
-
-All take B rows and return (B,), and a row's figure depends on that row alone.
-"""
+"""The spectral radius of the state Jacobian: above 1 for long, state and influence explode."""
 
 from __future__ import annotations
 
@@ -14,29 +6,14 @@ from typing import Final
 
 import numpy as np
 
-from models.protocols import Array, BoolArray
+from models.protocols import Array
+from models.stability.norms import frobenius_norm
 
 EXACT_STATES_MAX: Final = 16
 """Up to so many state components the dense spectral radius is taken from the eigenvalues. Beyond, those
 cost as much as the step of the influence itself; the bound costs a fraction, some per cent too high."""
 SQUARINGS: Final = 6
 """J^64: a bound that is too high by cond^(1/64), that is 4% for a condition number of 10."""
-
-
-def frobenius_norm(values: Array) -> Array:
-    """Return sqrt(sum of squares) of each row, (B, ...) -> (B,); infinite where the squares overflow.
-
-    The gradient norm and, through `LearningRule.memory_norm`, the influence norm.
-
-    Example:
-        >>> import numpy as np
-        >>> frobenius_norm(np.array([[[3.0, 0.0], [0.0, 4.0]]])).tolist()
-        [5.0]
-    """
-    rows = values.reshape(values.shape[0], -1)
-    with np.errstate(over="ignore"):
-        norm: Array = np.sqrt(np.sum(rows * rows, axis=1))
-    return norm
 
 
 def spectral_radius(transition: Array) -> Array:
@@ -61,7 +38,7 @@ def spectral_radius(transition: Array) -> Array:
     finite = np.isfinite(transition).reshape(transition.shape[0], -1).all(axis=1)
     safe = np.where(finite.reshape(-1, *[1] * (transition.ndim - 1)), transition, 0.0)
     if transition.ndim == 4:
-        radius = _block_radius(safe)
+        radius = unit_radii(safe).max(axis=1)
     elif transition.shape[-1] <= EXACT_STATES_MAX:
         radius = np.abs(np.linalg.eigvals(safe)).max(axis=-1)
     else:
@@ -95,35 +72,29 @@ def spectral_radius_bound(transition: Array) -> Array:
     return bound
 
 
-def saturated_ratio(saturated: BoolArray) -> Array:
-    """Return the share of units that are saturated, (B, n) -> (B,).
+def unit_radii(blocks: Array) -> Array:
+    """Return the spectral radius of each unit of a diagonal cell, (B, k, k, n) -> (B, n).
 
     Example:
         >>> import numpy as np
-        >>> saturated_ratio(np.array([[True, False, False, False]])).tolist()
-        [0.25]
+        >>> unit_radii(np.array([[[[0.5, -2.0]]]])).tolist()
+        [[0.5, 2.0]]
     """
-    ratio: Array = np.mean(saturated, axis=1, dtype=np.float64)
-    return ratio
-
-
-def _block_radius(blocks: Array) -> Array:
-    """Return the largest spectral radius of n blocks, (B, k, k, n) -> (B,)."""
     parts = blocks.shape[1]
     if parts == 1:
-        radius: Array = np.abs(blocks[:, 0, 0]).max(axis=1)
-        return radius
+        radii: Array = np.abs(blocks[:, 0, 0])
+        return radii
     if parts == 2:
         half_trace = 0.5 * (blocks[:, 0, 0] + blocks[:, 1, 1])
         half_gap = 0.5 * (blocks[:, 0, 0] - blocks[:, 1, 1])
         discriminant = half_gap * half_gap + blocks[:, 0, 1] * blocks[:, 1, 0]
         real = np.abs(half_trace) + np.sqrt(np.maximum(discriminant, 0.0))
         complex_pair = np.hypot(half_trace, np.sqrt(np.maximum(-discriminant, 0.0)))
-        pair_radius: Array = np.where(discriminant < 0.0, complex_pair, real).max(axis=1)
-        return pair_radius
+        of_pairs: Array = np.where(discriminant < 0.0, complex_pair, real)
+        return of_pairs
     units_first = np.ascontiguousarray(np.moveaxis(blocks, 3, 1))
-    block_radius: Array = np.abs(np.linalg.eigvals(units_first)).max(axis=(1, 2))
-    return block_radius
+    of_blocks: Array = np.abs(np.linalg.eigvals(units_first)).max(axis=2)
+    return of_blocks
 
 
 def _normalised(power: Array, norm: Array) -> tuple[Array, Array]:
