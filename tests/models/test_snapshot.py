@@ -196,6 +196,7 @@ def test_every_field_of_a_specification_changes_its_version() -> None:
         "clip_norm": 2.0,
         "interval_levels": (0.8,),
         "drift_detector": "other",
+        "quarantine_span": 9,
         "seed": 1,
     }
     assert set(changes) == set(Specification.__slots__)

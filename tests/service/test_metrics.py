@@ -14,10 +14,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.bank import StepResult
+from models.experts.watch import FIGURES
 from models.specification import Specification
 from service.observe import figures, http, metrics, server
 from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, RESTORE_SOURCES
-from models.experts.watch import FIGURES
 from service.observe.metrics import Metrics
 from service.ports import Applied, Eviction, Outcome, Reason, Record
 from service.settings import Settings
