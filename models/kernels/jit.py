@@ -68,8 +68,9 @@ SHORTER: Final = compiler is not None and compiler.__version__.startswith("0.68.
 def options(*, inside: bool) -> dict[str, Any]:
     """Return numba's options; `inside` is for other compiled functions alone, without the shell that Python would call it by."""
     found: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False, "_nrt": False}
+    found["no_cfunc_wrapper"] = True  # by which C would call it
     if inside:
-        found |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        found["no_cpython_wrapper"] = True
     else:
         found["cache"] = FOLDER is not None
     if SHORTER:

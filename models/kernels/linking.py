@@ -1,19 +1,29 @@
-"""How inner functions are compiled: once, in the function that Python calls, and not also by themselves.
+"""How compiled functions are compiled: all that Python calls as one, once.
 
 numba turns each function into machine code, optimised with all that it calls, before it compiles the callers. Of an inner
 function none of that is used but its unoptimised text, which is linked into the caller and optimised again there. So here it
-is only linked. The parts of numba that this is built on are no public interface: `jit` takes this way with
+is only kept, until a function that Python calls is linked with all that is under it, optimised and turned into machine code.
+
+And numba asks again and again for what it has found before: which operator serves two types, which functions have been
+registered, which arguments are literal; and it looks for closures, contexts and the like that no function here has.
+
+The parts of numba that this is built on are no public interface: `jit` takes this way with
 the versions alone that are known to have them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+import gc
+from typing import Any, ClassVar, Final
 
-from numba.core import codegen, compiler
+from numba.core import codegen, compiler, typed_passes, types, typing, untyped_passes
 
 _codegen: Any = codegen
 _compiler: Any = compiler
+_typed: Any = typed_passes
+_types: Any = types
+_typing: Any = typing
+_untyped: Any = untyped_passes
 
 
 class _NoEngine:
@@ -36,13 +46,52 @@ class LinkedLibrary(_codegen.JITCodeLibrary):  # type: ignore[misc]  # numba has
         self._ensure_finalized()
         return 0
 
+    def _optimize_functions(self, ll_module: Any) -> None:  # noqa: ANN401  as above
+        """Leave it to the caller."""
+        ll_module.data_layout = self._codegen._data_layout
+
     def finalize(self) -> None:
-        """Link what it calls, and leave optimising to the caller."""
+        """Leave linking to the caller as well."""
         self._raise_if_finalized()
-        for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        for function in self._final_module.functions:
+            if not function.is_declaration:
+                function.linkage = "linkonce_odr"  # may stand in several of those that are linked, and is dropped once inlined
+        self._shared_module = self._final_module
         self._finalized = True
+
+
+class SealedLibrary(_codegen.JITCodeLibrary):  # type: ignore[misc]  # as above
+    """The code of a function that Python calls, and of all that is under it: linked once, optimised once."""
+
+    def finalize(self) -> None:
+        """Link, optimise and compile."""
+        found: dict[Any, None] = {}
+        waiting: list[Any] = list(self._linking_libraries)
+        while waiting:
+            library = waiting.pop()
+            if library not in found:
+                found[library] = None
+                self._reload_init.update(library._reload_init)
+                if isinstance(library, LinkedLibrary):
+                    waiting += library._linking_libraries
+        self._linking_libraries: list[Any] = list(found)
+        super().finalize()
+
+    def _optimize_functions(self, ll_module: Any) -> None:  # noqa: ANN401  as above
+        """Wait until all is linked."""
+        ll_module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        """Bring loops into the form that can be vectorised, function by function; then optimise all."""
+        builder, early = self._codegen._pass_builder(), _codegen.ll.create_new_function_pass_manager()
+        early.add_sroa_pass()
+        early.add_loop_rotate_pass()
+        early.add_instruction_combine_pass()
+        early.add_jump_threading_pass()
+        for function in self._final_module.functions:
+            if not function.is_declaration:
+                early.run(function, builder)
+        builder.getModulePassManager().run(self._final_module, builder)
 
 
 class SealedFlags(_compiler.Flags):  # type: ignore[misc]  # as above
@@ -58,22 +107,86 @@ class SealedFlags(_compiler.Flags):  # type: ignore[misc]  # as above
         return self._gathered
 
 
-class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
-    """Compiles as numba does, under flags that are gathered once."""
+class SealedTyping(_typing.Context):  # type: ignore[misc]  # as above
+    """Numba's own knowledge of types, which resolves what it has resolved before at once."""
 
-    def __init__(self, *what: object) -> None:
+    _resolved: ClassVar[dict[tuple[object, ...], object]] = {}
+
+    def __init__(self, known: Any) -> None:  # noqa: ANN401  numba has few types
+        """Share what numba knows."""
+        self.__dict__ = known.__dict__
+
+    def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:  # noqa: ANN401  as above
+        """Return the signature of a call: of an inner function by types alone, since by values it would be compiled for each."""
+        if isinstance(func, _types.Dispatcher):
+            return super().resolve_function_type(func, tuple(_types.unliteral(kind) for kind in args), kws)
+        if not isinstance(func, _types.Function) or kws:
+            return super().resolve_function_type(func, args, kws)
+        key = (func, args)
+        if key not in self._resolved:
+            self._resolved[key] = super().resolve_function_type(func, args, kws)
+        return self._resolved[key]
+
+
+class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
+    """Compiles as numba does, but what it would do over and over once."""
+
+    def __init__(self, typing: object, *what: object) -> None:
         """Take what to compile, and how."""
-        super().__init__(*what)
-        self.state.flags = SealedFlags(self.state.flags)
+        super().__init__(typing, *what)
+        state = self.state
+        state.flags = SealedFlags(state.flags)
+        state.typingctx = SealedTyping(typing)
+        state.library = SealedLibrary(state.targetctx.codegen(), "sealed")
+        state.library.enable_object_caching()
+        state.targetctx.load_additional_registries = _nothing  # they have just been
+
+    def compile_extra(self, func: object) -> object:
+        """Compile a function, without looking for garbage on the way: there is little, and much to look through."""
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return super().compile_extra(func)
+        finally:
+            if collects:
+                gc.enable()
+
+    def define_pipelines(self) -> list[object]:
+        """Return the passes that change what is compiled here: no closures, contexts, array expressions, or code for Python."""
+        passes: list[Any] = super().define_pipelines()
+        for manager in passes:
+            manager.passes = [one for one in manager.passes if one[0] not in _IDLE]
+        return passes
 
 
 class LinkedCompiler(SealedCompiler):
     """Compiles for callers alone."""
 
-    def __init__(self, *what: object) -> None:
+    def __init__(self, *what: Any) -> None:
         """Take what to compile, and how."""
         super().__init__(*what)
         self.state.library = LinkedLibrary(self.state.targetctx.codegen(), "inner")
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 _NO_ENGINE: Final = _NoEngine()
+_IDLE: Final = frozenset(
+    {
+        _untyped.WithLifting,
+        _untyped.InlineClosureLikes,
+        _untyped.RewriteDynamicRaises,
+        _untyped.MakeFunctionToJitFunction,
+        _untyped.InlineInlinables,
+        _untyped.FindLiterallyCalls,
+        _untyped.LiteralUnroll,
+        _untyped.LiteralPropagationSubPipelinePass,
+        _typed.InlineOverloads,
+        _typed.NopythonRewrites,
+        _typed.NoPythonSupportedFeatureValidation,
+        _typed.DumpParforDiagnostics,
+    }
+)
+"""Passes for what no function here has: closures, contexts, literal tuples, array expressions, parallel loops."""
