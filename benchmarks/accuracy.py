@@ -26,7 +26,7 @@ VARIANTS = {
     "no recurrent expert": replace(
         DEFAULT, experts=tuple(name for name in DEFAULT.experts if name != "recurrent")
     ),
-    "frozen recurrent weights": replace(DEFAULT, learning_rate=0.0),
+    "frozen recurrent weights": replace(DEFAULT, optimizer="sgd", learning_rate=0.0),
     "exponential weights": replace(DEFAULT, mixture="exponential"),
 }
 GOALS = {"ETTh1": 0.210, "ETTh2": 0.335, "nyc_taxi": 0.0234}

@@ -23,7 +23,7 @@ VARIANTS = {
     "no recurrent expert": replace(
         WHOLE, experts=tuple(name for name in WHOLE.experts if name != "recurrent")
     ),
-    "frozen recurrent weights": replace(WHOLE, learning_rate=0.0),
+    "frozen recurrent weights": replace(WHOLE, optimizer="sgd", learning_rate=0.0),
 }
 
 

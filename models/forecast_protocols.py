@@ -22,7 +22,7 @@ class Observation:
         level: the target's value at this event, raw units, (B,).
         scale: the running scale of one-step increments, raw units, positive, (B,).
         increment: (value - previous value) / scale, winsorised, (B,); 0 at a series' first event.
-        deviation: (value - running mean) / scale, winsorised, (B,).
+        deviation: (value - running mean) / running deviation of the level, winsorised, (B,).
         seasonal_level: what stood one season before the forecast's time, relative to this event's
             value, scaled, (B, H); while no season is known, the running mean instead.
         seasonal_change: how the series went on one season and one week of seasons ago, scaled and

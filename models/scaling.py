@@ -6,8 +6,9 @@ deviation. Both statistics see winsorised values, so that one wild value cannot 
     d_t = clip(y_t - y_{t-1}, +-c s_{t-1})                     (1)
     v_t = v_{t-1} + a_t (d_t^2 - v_{t-1}),  s_t = sqrt(v_t)    (2)
     a_t = max(a, 1 / (t + 1))                                  (3)
+    m_t = m_{t-1} + a_t (y_t - m_{t-1}),  u_t = u_{t-1} + a_t (clip(y_t - m_t, +-c sqrt(u_{t-1}))^2 - u_{t-1})    (4)
 
-Eq. (3) is the plain mean until the span 1 / a is reached, so there is no start-up bias.
+The level is standardised by Eq. (4): many increments away from its mean it is still a number of order one. Eq. (3) is the plain mean until the span 1 / a is reached, so there is no start-up bias.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class IncrementScale:
 
     def init_state(self) -> Fields:
         """Return the statistics of a new series."""
-        names = ("level", "mean", "variance", "lowest", "highest")
+        names = ("level", "mean", "variance", "spread", "lowest", "highest")
         return {"seen": np.zeros((), dtype=np.int64)} | {name: np.zeros(()) for name in names}
 
     def update(self, state: State, level: Array, observed: BoolArray) -> tuple[Array, Array, Array]:
@@ -54,8 +55,8 @@ class IncrementScale:
             observed: which are values, (B,); of the others only the level is kept, the statistics stay as they are.
 
         Returns:
-            scale (B,), positive, 1 while there is none; increment (B,) and deviation from the running mean (B,), both in
-            scales and winsorised. Cost O(B).
+            scale (B,), positive, 1 while there is none; increment in scales, (B,), and deviation from the running mean in
+            deviations of the level, (B,), both winsorised. Cost O(B).
         """
         seen = state["seen"]
         first = seen == 0
@@ -72,10 +73,16 @@ class IncrementScale:
         rate_mean = np.maximum(1.0 / SPAN_EVENTS, 1.0 / (seen + 1.0))
         mean = np.where(first, level, state["mean"] + rate_mean * (level - state["mean"]))
         mean = np.where(observed, mean, state["mean"])
+        off, before = level - mean, state["spread"]
+        bound = WINSOR_SCALES * np.sqrt(before)
+        bounded = np.where(bound > 0.0, np.clip(off, -bound, bound), off)
+        spread = np.where(observed, before + rate_mean * (bounded * bounded - before), before)  # Eq. (4)
+        deviation = np.sqrt(spread)
         state["seen"] = seen + observed
         state["level"] = level.copy()
         state["mean"] = mean
         state["variance"] = variance
+        state["spread"] = spread
         lowest = np.where(first, level, np.minimum(state["lowest"], level))
         highest = np.where(first, level, np.maximum(state["highest"], level))
         state["lowest"] = np.where(observed, lowest, state["lowest"])
@@ -83,7 +90,7 @@ class IncrementScale:
         return (
             scale,
             winsorise(increment / scale),
-            winsorise((level - mean) / scale),
+            winsorise(off / np.where(deviation > TINY, deviation, 1.0)),
         )
 
     def known(self, state: State) -> BoolArray:

@@ -29,14 +29,15 @@ class Specification:
         cell: name in `models.cells.CELLS` of the recurrent expert's cell.
         rule: name in `models.rules.RULES` of how the recurrent expert's gradient is carried, or "exact": the cheapest
             exact one for the cell.
-        optimizer: name in `models.optimizers.OPTIMIZERS` of what moves the recurrent weights.
+        optimizer: name in `models.optimizers.OPTIMIZERS` or `JACOBIAN_OPTIMIZERS` of what moves the recurrent weights. The joint
+            filter learns in some hundred rows what a step down the gradient takes thousands for.
         precision: "float64", or "float32" for the influence of a dense cell under a block rule, which is most of its
             memory. All else stays in double precision: traces are small, and residuals and covariances need it.
         units: the recurrent expert's units.
         lags: increments that the linear expert sees; `linear_long` twice as many, `linear_quick` and the recurrent expert 24 at most.
         season_max: the longest season, in rows, that the seasonal expert can hold.
-        learning_rate: step size of the recurrent weights.
-        clip_norm: largest gradient norm that the optimizer sees. Residuals are in scales, so gradients are of
+        learning_rate: step size of the recurrent weights, where an optimizer of gradients moves them.
+        clip_norm: largest gradient norm that an optimizer of gradients sees. Residuals are in scales, so gradients are of
             order one on any series; five lets all but a few per cent pass as they are.
         interval_levels: nominal coverages of the published intervals, ascending. Four in five is what to expect, 19 in 20 what to
             be ready for.
@@ -62,7 +63,7 @@ class Specification:
     mixture: str = "polynomial"
     cell: str = "rtu"
     rule: str = "exact"
-    optimizer: str = "adam"
+    optimizer: str = "ekf_joint"
     precision: str = "float64"
     units: int = 16
     lags: int = 48

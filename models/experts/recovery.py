@@ -96,7 +96,7 @@ def _roll_back(expert: Recurrent, state: State, rows: BoolArray) -> None:
     state["covariance"][rows] = PRIOR_VARIANCE * np.eye(state["covariance"].shape[1])
     state["state"][rows] = expert.cell.init_state()
     state["stuck"][rows] = 0
-    for name, row in expert.optimizer.init_state(expert.params_shape).items():
+    for name, row in expert.cell_update.init_state().items():
         state[f"optimizer.{name}"][rows] = row
     for place in (watch.LABELS, watch.WORSE):
         state["counts"][rows, place] = 0
@@ -127,7 +127,7 @@ def _renew(expert: Recurrent, state: State, rows: BoolArray) -> None:
     units = np.zeros_like(state["stuck"], dtype=np.bool_)
     units[np.flatnonzero(rows), np.argmax(state["stuck"][rows], axis=1)] = True
     state["renewed"] += rows
-    changed = np.repeat(units[:, None], expert.params_shape[0], axis=1)
+    changed = np.repeat(units[:, None], expert.cell.n_params_per_unit, axis=1)
     for row in np.flatnonzero(rows):
         rng = np.random.default_rng((expert.seed, int(state["renewed"][row])))
         np.copyto(state["params"][row], cell.init_params(rng), where=changed[row])
@@ -139,9 +139,7 @@ def _renew(expert: Recurrent, state: State, rows: BoolArray) -> None:
     np.copyto(state["state"][:, : cell.n_parts], cell.init_state()[: cell.n_parts], where=units[:, None])
     expert.forget_units(state, units)
     np.copyto(state["jacobian"], 0.0, where=changed[:, None])
-    for name, fresh in expert.optimizer.init_state(expert.params_shape).items():
-        if fresh.shape == expert.params_shape:
-            np.copyto(state[f"optimizer.{name}"], fresh, where=changed)
+    expert.forget_params(state, changed)
     read = np.zeros(state["weights"].shape[::2], dtype=np.bool_)
     read[:, : expert.n_read] = np.tile(units, (1, expert.n_read // n))
     for name in ("weights", "inputs", "gain"):

@@ -6,7 +6,7 @@
 
 The readout w is learned by recursive least squares. For theta, Eq. (2) is taken at the moment of the
 forecast, from the influence that RTRL carries forward, and kept until the label comes; then
-theta moves along residual * g by the optimizer. Nothing else of the past is kept.
+theta moves by it and the residual, see `cell_updates`. Nothing else of the past is kept.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from models.cells import CELLS
 from models.experts import recovery, watch
+from models.experts.cell_updates import cell_update_for
 from models.experts.linear import (
     forecast_readout,
     init_readout,
@@ -24,7 +25,6 @@ from models.experts.linear import (
     season_horizons,
 )
 from models.forecast_protocols import Due, Observation
-from models.optimizers import OPTIMIZERS, chain, clip_by_global_norm, finite_guard
 from models.optimizers.rls import FORGETTING
 from models.protocols import Array, BoolArray, Cell, CreditedRule, Fields, IntArray, LearningRule, State
 from models.rules import RULES, exact_rule_for
@@ -41,10 +41,6 @@ INFLUENCE_CEILING = 1e6
 """An influence over this has exploded (inputs are of order one): it and the state start anew."""
 
 
-SKIP_CLIPS = 10.0
-"""A gradient over this many times the clipping norm is no direction to go in: it is skipped."""
-
-
 class Recurrent:
     """A recurrent cell under exact RTRL. The state's fields beside the weights carry its figures."""
 
@@ -52,23 +48,16 @@ class Recurrent:
         """Build cell, rule and optimizer from the specification."""
         self.lags, self.forgetting = min(specification.lags, LAGS_MAX), FORGETTING
         self.n_horizons = len(specification.horizons)
-        self.n_slots, self.n_rows = sum(specification.horizons), specification.horizons[-1]
+        self.n_rows = specification.horizons[-1]
         self.seed = specification.seed
         self.cell = entry(CELLS, specification.cell, "cell")(
             n_inputs=2 + specification.n_inputs, n_units=specification.units
         )
         self.rule = _in_precision(specification.precision, _rule(specification.rule, self.cell), self.cell)
-        self.optimizer = chain(
-            guard=finite_guard(SKIP_CLIPS * specification.clip_norm),
-            clip=clip_by_global_norm(specification.clip_norm),
-            last=entry(OPTIMIZERS, specification.optimizer, "optimizer")(
-                learning_rate=specification.learning_rate
-            ),
-        )
         self.n_read = self.cell.n_read_parts * self.cell.n_units
         self.season_at = season_horizons(self.n_horizons, 1)
         self.n_readout = self.n_read + self.lags + n_beside(specification, self.season_at)
-        self.params_shape = (self.cell.n_params_per_unit, self.cell.n_units)
+        self.cell_update = cell_update_for(specification, (self.cell.n_params_per_unit, self.cell.n_units))
         self.lyapunov = Lyapunov(self.cell.n_parts, self.cell.n_units)
         self.renews = self.cell.recurrence != "layered"  # there a unit is heard by the layer above as well
         self._quarantine_span = specification.quarantine_span
@@ -80,9 +69,10 @@ class Recurrent:
             "params": params,
             "state": self.cell.init_state(),
             "lags": np.zeros(self.lags),
-            "jacobian": np.zeros((self.n_slots, *self.params_shape)),
+            "jacobian": np.zeros((self.cell_update.n_slots, self.cell.n_params_per_unit, self.cell.n_units)),
             "gradient_norm": zero,
             "updated": np.zeros((), dtype=np.bool_),
+            "clipped": np.zeros((), dtype=np.bool_),
             "influence_norm": zero,
             "spectral_radius": zero,
             "saturated_ratio": zero,
@@ -90,36 +80,29 @@ class Recurrent:
         }
         fields |= init_readout(self.n_horizons, self.n_rows, self.n_readout)
         fields |= _prefixed("memory", self.rule.init_memory())
-        fields |= _prefixed("optimizer", self.optimizer.init_state(self.params_shape))
+        fields |= _prefixed("optimizer", self.cell_update.init_state())
         return fields | watch.init_watch(self.cell, fields["weights"], params)
 
     def learn(self, state: State, due: Due) -> None:
         """Take the labels that are due into the readout and, by the kept gradients, into the cell."""
         rows = np.arange(len(due.slot))[:, None]
         learn_readout(state, due)
-        jacobian = state["jacobian"][rows, due.slot]
-        gradient = np.zeros((len(rows), *self.params_shape))
-        for j in range(self.n_horizons):  # in this order, so that the sum is the same to the bit
-            gradient -= due.residual[:, j, None, None] * jacobian[:, j]
-        labelled: BoolArray = np.any(due.valid, axis=1)
+        jacobian = state["jacobian"][rows, due.slot[:, : self.cell_update.n_kept]]
         optimizer = _part(state, "optimizer")
-        update, moved = self.optimizer.update(optimizer, gradient, labelled, state["params"])
+        update, figures = self.cell_update.learn(optimizer, due, jacobian, state["params"])
         update = update * watch.rate_factor(state)[:, None, None]
         state["figures"][:, watch.UPDATE_RATIO] = _over(
             frobenius_norm(update), frobenius_norm(state["params"])
         )
         state["params"] = state["params"] + update
-        state.update(_prefixed("optimizer", optimizer))
-        norm = frobenius_norm(gradient)
-        state["gradient_norm"] = np.where(labelled & np.isfinite(norm), norm, 0.0)
-        state["updated"] = moved
+        state.update(_prefixed("optimizer", optimizer) | figures)
 
     def forecast(self, state: State, observation: Observation) -> Array:
         """Advance the cell and its influence by this event, forecast, and keep each gradient, (B, H)."""
         seen = np.concatenate(
             (
                 observation.increment[:, None],
-                np.tanh(observation.deviation / 8.0)[:, None],
+                observation.deviation[:, None],
                 observation.features,
             ),
             axis=1,
@@ -143,16 +126,17 @@ class Recurrent:
 
         read, slope = self.cell.read_out(state["state"])
         watch.watch_units(state, read, saturated)
-        n_rows, n_horizons = observation.slot.shape
+        n_rows = len(observation.slot)
         state["lags"] = np.concatenate((observation.increment[:, None], state["lags"][:, :-1]), axis=1)
         flat = read.reshape(n_rows, self.n_read)
         inputs = np.concatenate((flat, linear_inputs(state["lags"], observation, self.season_at)), axis=1)
-        of_units = state["weights"][:, :, : self.n_read].reshape(n_rows, n_horizons, *read.shape[1:])
-        credit = np.zeros((n_rows, n_horizons, self.cell.n_parts, self.cell.n_units))
+        n_kept = self.cell_update.n_kept
+        of_units = state["weights"][:, :n_kept, : self.n_read].reshape(n_rows, n_kept, *read.shape[1:])
+        credit = np.zeros((n_rows, n_kept, self.cell.n_parts, self.cell.n_units))
         for part in range(self.cell.n_read_parts):
             credit += of_units[:, :, part, None, :] * slope[:, None, part]
         rows = np.arange(n_rows)[:, None]
-        state["jacobian"][rows, observation.slot] = self.rule.gradient(memory, credit)  # Eq. (2)
+        state["jacobian"][rows, observation.slot[:, :n_kept]] = self.rule.gradient(memory, credit)  # Eq. (2)
         forecast = forecast_readout(state, inputs, observation, self.forgetting)  # Eq. (1)
         lost: BoolArray = ~np.all(np.isfinite(forecast), axis=1)
         state["reset"] = (
@@ -177,7 +161,7 @@ class Recurrent:
         return {
             "gradient_norm": state["gradient_norm"],
             "updated": state["updated"],
-            "clipped": state["updated"] & state["optimizer.clip.clipped"],
+            "clipped": state["clipped"],
             "skipped": labelled & ~state["updated"],
             "influence_norm": state["influence_norm"],
             "spectral_radius": state["spectral_radius"],
@@ -201,6 +185,10 @@ class Recurrent:
         memory = _part(state, "memory")
         self.rule.forget_units(memory, units)
         state.update(_prefixed("memory", memory))
+
+    def forget_params(self, state: State, params: BoolArray) -> None:
+        """Take weights that were made anew, (B, q, n), out of what the optimizer knows, in place."""
+        self.cell_update.forget(_part(state, "optimizer"), params)
 
 
 def _rule(name: str, cell: Cell) -> LearningRule:

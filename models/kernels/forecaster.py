@@ -16,7 +16,7 @@ from models.kernels.forecaster_experts import (
     linear_forecast,
     recurrent_forecast,
 )
-from models.kernels.forecaster_missing import expected, say_nothing, settle_readouts
+from models.kernels.forecaster_missing import expected, say_nothing, settle_covariances
 from models.kernels.forecaster_parts import (
     Constants,
     Experts,
@@ -228,7 +228,7 @@ def tell(
     for h in range(n_horizons):
         labelled = labelled or row_flags[h]
     flags[1] = updated
-    flags[2] = updated and g[at.recurrent_optimizer_clip_clipped]
+    flags[2] = updated and g[at.recurrent_clipped]
     flags[3] = labelled and not updated
     if size.watched:
         attends = watch_event(f, i, g, at, size.units)
@@ -265,6 +265,7 @@ def events(
     saved_flags: BoolArray,
     parts: IntArray,
     denominators: Array,
+    roots: Array,
     w: Work,
 ) -> None:
     """Take one event of each series; its targets are the next rows of the records.
@@ -297,6 +298,7 @@ def events(
         saved_flags: as above.
         parts: of `floats` that are saved: all but the covariances, which change last, (P, 2).
         denominators: room for those of the readouts' gains, (K, E).
+        roots: room for what a filter takes from its covariance, (K, N + 1).
         w: room for what an event needs on its way.
     """
     for b in range(len(rows)):
@@ -323,7 +325,9 @@ def events(
             if not observed:
                 level = expected(f, i, at, horizons)
             score(f, i, g, at, size, c, horizons, level, observed, row, row_flags, w)
-            fine = learn(f, i, g, at, of, size, c, missed, level, observed, row, row_flags, w) and fine
+            fine = (
+                learn(f, i, g, at, of, size, c, missed, level, observed, row, row_flags, roots[k], w) and fine
+            )
             scale = advance(
                 f,
                 i,
@@ -349,7 +353,9 @@ def events(
         sound[b] = fine
         if fine:
             for k in range(n_targets):
-                settle_readouts(floats[first + k], ints[first + k], at, of, size, c, denominators[k])
+                settle_covariances(
+                    floats[first + k], ints[first + k], at, of, size, c, denominators[k], roots[k]
+                )
         else:
             for k in range(n_targets):
                 copied_parts(saved[k], floats[first + k], parts)

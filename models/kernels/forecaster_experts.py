@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.experts.watch import RATE_FACTOR, UPDATE_RATIO
 from models.kernels.forecaster_parts import Constants, Experts, Places, clipped
 from models.kernels.forecaster_watch import turned, watch_step, watch_units
 from models.kernels.jit import inner
@@ -14,8 +13,9 @@ from models.protocols import Array, BoolArray, IntArray
 
 
 class Sizes(NamedTuple):
-    """The sizes of a forecaster: of its recurrent expert 0 where it has none. `naive` is its first naive expert, or -1.
+    """The sizes of a forecaster, those of its recurrent expert 0 where it has none. `naive` is its first naive expert, or -1.
 
+    `kept` are the horizons whose gradients are kept, `descent` one of SGD, ADAM and FILTER, `groups` a filter's covariances.
     `watched` is 1: what is watched at each event; 0 leaves it out, to measure what it costs.
     """
 
@@ -28,7 +28,9 @@ class Sizes(NamedTuple):
     units: int
     naive: int
     watched: int
-    adam: int
+    kept: int
+    descent: int
+    groups: int
 
 
 @inner
@@ -220,7 +222,7 @@ def recurrent_forecast(
     """Twin of `Recurrent.forecast`: write a forecast for each horizon, keep the inputs, and each gradient at its slot."""
     n, m, n_inputs = size.units, len(seen), of.inputs[e]
     q = 2 + 2 * m
-    seen[0], seen[1] = increment, np.tanh(deviation / 8.0)
+    seen[0], seen[1] = increment, deviation
     copied(features, seen, 2)
     rtu_advance(floats, ints, flags, at, size, c, seen)
     for i in range(2 * n):
@@ -241,6 +243,8 @@ def recurrent_forecast(
         weights = floats[first : first + n_inputs]
         forecast[h] = weighed_inputs(weights, inputs)
         lost = lost or not np.isfinite(forecast[h])
+        if h >= size.kept:
+            continue
         for i in range(2 * n):
             credit[i] = weights[i] * (1.0 - read[i] * read[i])
         first = at.recurrent_jacobian + slots[h] * q * n
@@ -253,81 +257,6 @@ def recurrent_forecast(
         flags[at.recurrent_reset] = True
         for h in range(size.horizons):
             forecast[h] = 0.0
-
-
-@inner
-def recurrent_learn(
-    floats: Array,
-    ints: IntArray,
-    flags: BoolArray,
-    at: Places,
-    size: Sizes,
-    c: Constants,
-    slots: IntArray,
-    known: BoolArray,
-    residual: Array,
-    gradient: Array,
-) -> None:
-    """Twin of what `Recurrent.learn` does beside the readout: labels that are due, by the kept gradients, into the cell."""
-    n_params = len(gradient)
-    labelled = False
-    for j in range(n_params):
-        gradient[j] = 0.0
-    for h in range(size.horizons):
-        labelled = labelled or known[h]
-        first = at.recurrent_jacobian + slots[h] * n_params
-        jacobian, factor = floats[first : first + n_params], residual[h]
-        for j in range(n_params):
-            gradient[j] -= factor * jacobian[j]
-    floats[at.recurrent_gradient_norm] = 0.0
-    floats[at.recurrent_figures + UPDATE_RATIO] = 0.0
-    flags[at.recurrent_updated] = False
-    if not labelled:
-        return
-    total = 0.0
-    for j in range(n_params):
-        total += gradient[j] * gradient[j]
-    norm = np.sqrt(total)
-    floats[at.recurrent_gradient_norm] = norm if np.isfinite(norm) else 0.0
-    passes = np.isfinite(norm) and norm <= c.guard_max
-    flags[at.recurrent_optimizer_guard_skipped] = not passes
-    if not passes:
-        ints[at.recurrent_optimizer_guard_skip_count] += 1
-        return
-    over = norm > c.clip_max
-    floats[at.recurrent_optimizer_clip_norm] = norm
-    flags[at.recurrent_optimizer_clip_clipped] = over
-    ints[at.recurrent_optimizer_clip_clip_count] += 1 if over else 0
-    shrink = c.clip_max / norm if over else 1.0
-    flags[at.recurrent_updated] = True
-    params = floats[at.recurrent_params : at.recurrent_params + n_params]
-    rate = c.learning_rate * floats[at.recurrent_figures + RATE_FACTOR]
-    moved, whole = 0.0, 0.0
-    if not size.adam:
-        for j in range(n_params):
-            step = rate * (gradient[j] * shrink)
-            moved += step * step
-            whole += params[j] * params[j]
-            params[j] -= step
-    else:
-        count = ints[at.recurrent_optimizer_last_update_count] + 1
-        ints[at.recurrent_optimizer_last_update_count] = count
-        start = at.recurrent_optimizer_last_first_moment
-        first_moment = floats[start : start + n_params]
-        start = at.recurrent_optimizer_last_second_moment
-        second_moment = floats[start : start + n_params]
-        first_weight, second_weight = 1.0 - c.beta1**count, 1.0 - c.beta2**count
-        for j in range(n_params):
-            along = gradient[j] * shrink
-            first_moment[j] = c.beta1 * first_moment[j] + (1.0 - c.beta1) * along
-            second_moment[j] = c.beta2 * second_moment[j] + (1.0 - c.beta2) * along * along
-            step = rate * (
-                (first_moment[j] / first_weight) / (np.sqrt(second_moment[j] / second_weight) + c.epsilon)
-            )
-            moved += step * step
-            whole += params[j] * params[j]
-            params[j] -= step
-    floats[at.recurrent_figures + UPDATE_RATIO] = np.sqrt(moved / whole) if whole > 0.0 else 0.0
 
 
 @inner

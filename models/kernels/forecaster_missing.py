@@ -6,6 +6,7 @@ import numpy as np
 
 from models.kernels.forecaster_experts import Sizes, readout_settle
 from models.kernels.forecaster_parts import Constants, Experts, Places, mixture_combine
+from models.kernels.forecaster_updates import FILTER, filter_settle
 from models.kernels.forecaster_work import Work, experts_at
 from models.kernels.jit import inner
 from models.protocols import Array, IntArray
@@ -39,13 +40,22 @@ def say_nothing(f: Array, at: Places, size: Sizes, c: Constants, row: Array, w: 
 
 
 @inner
-def settle_readouts(
-    f: Array, i: IntArray, at: Places, of: Experts, size: Sizes, c: Constants, denominators: Array
+def settle_covariances(
+    f: Array,
+    i: IntArray,
+    at: Places,
+    of: Experts,
+    size: Sizes,
+    c: Constants,
+    denominators: Array,
+    root: Array,
 ) -> None:
-    """Take a target's inputs at this event into the covariances; nothing where it never had a value."""
+    """Take a target's inputs at this event, and what it taught a filter, into the covariances; nothing where it never had a value."""
     if i[at.scale_seen] == 0:
         return
     row = (i[at.clock_count] - 1) % size.rows
     for e in range(size.experts):
         if of.inputs[e] > 0:
             readout_settle(f, of, e, row, c, denominators)
+    if size.descent == FILTER:
+        filter_settle(f, at, size, c, root)

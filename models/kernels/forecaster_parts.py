@@ -22,6 +22,7 @@ class Places(NamedTuple):
     scale_level: int
     scale_mean: int
     scale_variance: int
+    scale_spread: int
     scale_lowest: int
     scale_highest: int
     features_seen: int
@@ -69,6 +70,7 @@ class Places(NamedTuple):
     recurrent_jacobian: int
     recurrent_gradient_norm: int
     recurrent_updated: int
+    recurrent_clipped: int
     recurrent_influence_norm: int
     recurrent_spectral_radius: int
     recurrent_saturated_ratio: int
@@ -93,6 +95,10 @@ class Places(NamedTuple):
     recurrent_optimizer_last_first_moment: int
     recurrent_optimizer_last_second_moment: int
     recurrent_optimizer_last_update_count: int
+    recurrent_optimizer_median: int
+    recurrent_optimizer_variance: int
+    recurrent_optimizer_label_count: int
+    recurrent_optimizer_covariance_0: int
 
 
 class Experts(NamedTuple):
@@ -169,6 +175,10 @@ class Constants(NamedTuple):
     beta1: float
     beta2: float
     epsilon: float
+    process_noise: float
+    trace_max: float
+    gate: float
+    memory: float
 
 
 @inner

@@ -17,9 +17,11 @@ def scale_update(
     if not observed:
         root = np.sqrt(floats[at.scale_variance])
         scale = root if root > c.tiny else 1.0
-        increment, deviation = level - floats[at.scale_level], level - floats[at.scale_mean]
+        increment, off = level - floats[at.scale_level], level - floats[at.scale_mean]
         floats[at.scale_level] = level
-        return scale, clipped(increment / scale, c.winsor), clipped(deviation / scale, c.winsor)
+        deviation = np.sqrt(floats[at.scale_spread])
+        unit = deviation if deviation > c.tiny else 1.0
+        return scale, clipped(increment / scale, c.winsor), clipped(off / unit, c.winsor)
     seen = ints[at.scale_seen]
     first = seen == 0
     rate = max(1.0 / c.scale_span, 1.0 / max(seen, 1))
@@ -38,7 +40,14 @@ def scale_update(
     floats[at.scale_variance] = variance
     floats[at.scale_lowest] = level if first else min(floats[at.scale_lowest], level)
     floats[at.scale_highest] = level if first else max(floats[at.scale_highest], level)
-    return scale, clipped(increment / scale, c.winsor), clipped((level - mean) / scale, c.winsor)
+    off, before = level - mean, floats[at.scale_spread]
+    bound = c.winsor * np.sqrt(before)
+    bounded = clipped(off, bound) if bound > 0.0 else off
+    spread = before + rate_mean * (bounded * bounded - before)
+    floats[at.scale_spread] = spread
+    deviation = np.sqrt(spread)
+    unit = deviation if deviation > c.tiny else 1.0
+    return scale, clipped(increment / scale, c.winsor), clipped(off / unit, c.winsor)
 
 
 @inner

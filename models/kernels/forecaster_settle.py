@@ -6,7 +6,7 @@ import numpy as np
 
 from models.experts.recovery import WINSORISE
 from models.kernels.forecaster_anomaly import anomaly_update, novelty_update
-from models.kernels.forecaster_experts import Sizes, bounded_residual, readout_learn, recurrent_learn
+from models.kernels.forecaster_experts import Sizes, bounded_residual, readout_learn
 from models.kernels.forecaster_parts import (
     Constants,
     Experts,
@@ -15,6 +15,7 @@ from models.kernels.forecaster_parts import (
     interval_learn,
     mixture_learn,
 )
+from models.kernels.forecaster_updates import FILTER, down_the_gradient, filtered
 from models.kernels.forecaster_watch import watch_loss
 from models.kernels.forecaster_work import GUARD, RECURRENT, Work, experts_at, flags_at
 from models.kernels.jit import inner
@@ -91,6 +92,7 @@ def learn(
     observed: bool,
     row: Array,
     row_flags: BoolArray,
+    root: Array,
     w: Work,
 ) -> bool:
     """Let every part learn from what is due; return whether the first horizon's surprise is finite."""
@@ -99,11 +101,15 @@ def learn(
     for e in range(n_experts):
         if of.inputs[e] > 0:
             readout_learn(f, of, e, w.origins, w.known, w.target, w.bounds[e])
-        if of.kinds[e] == RECURRENT:
-            recurrent_learn(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gradient)
-            if size.watched and w.known[0]:
-                forecast = f[at.pending_experts + w.slots[0] * n_experts + e]
-                watch_loss(f, i, at, w.target[0] - forecast, w.target[0])
+        if of.kinds[e] != RECURRENT:
+            continue
+        if size.descent == FILTER:
+            filtered(f, i, g, at, size, c, w.slots[0], w.known[0], w.residuals[e, 0], w.gradient, root)
+        else:
+            down_the_gradient(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gradient)
+        if size.watched and w.known[0]:
+            forecast = f[at.pending_experts + w.slots[0] * n_experts + e]
+            watch_loss(f, i, at, w.target[0] - forecast, w.target[0])
     novelty = novelty_update(f, i, at, c, level) if observed else 0.0
     if w.known[0]:
         figures[0], figures[7] = anomaly_update(f, i, at, c, novelty, row[n_horizons])

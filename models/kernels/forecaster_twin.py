@@ -15,6 +15,7 @@ from models.cells.rtu import Rtu
 from models.drift import page_hinkley
 from models.drift.page_hinkley import PageHinkley
 from models.experts import prior_of
+from models.experts.cell_updates import ByFilter, ByGradient
 from models.experts.last_value import LastValue
 from models.experts.linear import Linear, season_horizons
 from models.experts.recurrent import INFLUENCE_CEILING, Recurrent
@@ -22,6 +23,7 @@ from models.experts.seasonal import SeasonalNaive
 from models.forecast_protocols import Expert
 from models.forecaster import Forecaster, StepResult
 from models.kernels import forecaster as kernel
+from models.kernels import forecaster_updates as updates
 from models.kernels import forecaster_work as work
 from models.kernels.arrays import laid
 from models.kernels.forecaster_experts import Sizes
@@ -30,6 +32,7 @@ from models.mixtures import polynomial
 from models.mixtures.polynomial import PolynomialWeights
 from models.optimizers import rls
 from models.optimizers.adam import Adam
+from models.optimizers.ekf import Ekf
 from models.optimizers.sgd import Sgd
 from models.optimizers.transforms import ClipByGlobalNorm, FiniteGuard
 from models.protocols import Array, BoolArray, IntArray
@@ -56,13 +59,22 @@ def forecaster_twin(forecaster: Forecaster, layout: Layout) -> ForecasterTwin | 
 def _has_twin(expert: Expert) -> bool:
     if type(expert) is not Recurrent:
         return type(expert) in KINDS
-    return (
-        type(expert.cell) is Rtu
-        and type(expert.rule) is RtrlTrace
-        and type(expert.optimizer.part("guard")) is FiniteGuard
-        and type(expert.optimizer.part("clip")) is ClipByGlobalNorm
-        and type(expert.optimizer.part("last")) in (Adam, Sgd)
-    )
+    return type(expert.cell) is Rtu and type(expert.rule) is RtrlTrace and _descent(expert) is not None
+
+
+def _descent(expert: Recurrent) -> int | None:
+    """Return how the expert's weights move, of those that are compiled."""
+    update = expert.cell_update
+    if isinstance(update, ByFilter):
+        return updates.FILTER if type(update.filter) is Ekf and update.filter.adaptive else None
+    if not isinstance(update, ByGradient):
+        return None
+    if not (
+        type(update.chain.part("guard")) is FiniteGuard
+        and type(update.chain.part("clip")) is ClipByGlobalNorm
+    ):
+        return None
+    return {Adam: updates.ADAM, Sgd: updates.SGD}.get(type(update.chain.part("last")))
 
 
 @final
@@ -87,11 +99,14 @@ class ForecasterTwin:
             units=recurrent.cell.n_units if recurrent else 0,
             naive=forecaster.naive[0] if forecaster.naive else -1,
             watched=1,
-            adam=int(recurrent is not None and isinstance(recurrent.optimizer.part("last"), Adam)),
+            kept=recurrent.cell_update.n_kept if recurrent else 0,
+            descent=(_descent(recurrent) if recurrent else None) or updates.SGD,
+            groups=_groups(recurrent),
         )
         self._work = work.work_for(self._sizes, len(self._cycles), len(WAVES), len(self._season_at))
         self._experts = _experts(forecaster, layout)
-        self._saved_parts = _between(self._experts, layout)
+        self._saved_parts = _between(layout)
+        self._n_params = int(np.prod(recurrent.cell_update.shape)) if recurrent else 0
         constants = _constants(forecaster, recurrent)
         self._settings = _as_record(_places(layout, experts)), _as_record(self._sizes), _as_record(constants)
 
@@ -139,6 +154,7 @@ class ForecasterTwin:
             np.empty((n_targets, flags.shape[1]), np.bool_),
             self._saved_parts,
             np.empty((n_targets, n_experts)),
+            np.zeros((n_targets, self._n_params + 1)),
             self._work,
         )
         by_target = told.reshape(n_rows, n_targets, -1)
@@ -201,12 +217,17 @@ def _experts(forecaster: Forecaster, layout: Layout) -> Experts:
     )
 
 
-def _between(experts: Experts, layout: Layout) -> IntArray:
+def _between(layout: Layout) -> IntArray:
     """Return what of a record of floats lies before, between and behind the covariances, (P, 2)."""
-    places = zip(experts.covariance_at.tolist(), experts.inputs.tolist(), strict=True)
+    places = [
+        place
+        for part in layout.places.values()
+        for name, place in part.items()
+        if name in ("covariance", "optimizer.covariance.0")
+    ]
     ends = [0]
-    for start, size in sorted(place for place in places if place[1] > 0):
-        ends += [start, start + size * size]
+    for place in sorted(places, key=lambda place: place.start):
+        ends += [place.start, place.start + place.size]
     return np.array([*ends, layout.sizes[0]], dtype=np.int64).reshape(-1, 2)
 
 
@@ -230,11 +251,19 @@ def _as_record(settings: Places | Sizes | Constants) -> Any:  # noqa: ANN401  st
     return np.rec.array([tuple(settings)], dtype=fields)[0]
 
 
+def _groups(recurrent: Recurrent | None) -> int:
+    """Return how many covariances the expert's filter has: one, or one a unit."""
+    update = recurrent.cell_update if recurrent else None
+    decoupled = isinstance(update, ByFilter) and isinstance(update.filter, Ekf) and update.filter.decoupled
+    return update.shape[1] if decoupled and update else 1
+
+
 def _constants(forecaster: Forecaster, recurrent: Recurrent | None) -> Constants:
     """Return the constants of the parts' modules, and the settings."""
-    last = recurrent.optimizer.part("last") if recurrent else None
-    guard = recurrent.optimizer.part("guard") if recurrent else None
-    clip = recurrent.optimizer.part("clip") if recurrent else None
+    update = recurrent.cell_update if recurrent else None
+    descent = update.chain if isinstance(update, ByGradient) else None
+    last, guard, clip = (descent.part(name) if descent else None for name in ("last", "guard", "clip"))
+    ekf = update.filter if isinstance(update, ByFilter) and isinstance(update.filter, Ekf) else Ekf()
     adam = last if isinstance(last, Adam) else Adam(learning_rate=0.0)
     return Constants(
         scale_span=scaling.SPAN_EVENTS,
@@ -290,4 +319,8 @@ def _constants(forecaster: Forecaster, recurrent: Recurrent | None) -> Constants
         beta1=adam.beta1,
         beta2=adam.beta2,
         epsilon=adam.epsilon,
+        process_noise=ekf.process_noise,
+        trace_max=ekf.trace_max,
+        gate=ekf.gate,
+        memory=ekf.memory,
     )

@@ -137,6 +137,11 @@ class Ekf:
         for at, block in enumerate(blocks):
             forget_in(state[f"covariance.{at}"], block, self.prior_variance)
 
+    def bound(self, state: State) -> Array:
+        """Return what an error is cut down to by the labels so far, whitened, (B,); infinite before there are enough."""
+        bound = self.gate * NORMAL_FROM_MEDIAN * state["median"]
+        return np.where(state["label_count"] >= WARM_UP, bound, np.inf)
+
     def _scaled(self, state: State, error: Array, moved: BoolArray) -> tuple[Array, Array]:
         """Return the errors cut down by the gate, and v; take them into median and variance."""
         count = state["label_count"] + moved

@@ -33,6 +33,7 @@ SMALL_SPECIFICATIONS = st.builds(
     units=st.sampled_from([1, 2, 4, 6]),  # what stacks of two layers can have too
     lags=st.sampled_from([1, 3, 26]),
     season_max=st.sampled_from([2, 24, 50]),
+    optimizer=st.sampled_from(["adam", "ekf_joint", "obgd"]),
     learning_rate=st.sampled_from([0.0, 0.003, 0.1]),
     seed=st.integers(0, 3),
 )

@@ -27,7 +27,9 @@ SPECIFICATIONS = {
     "a far horizon": replace(SMALL, horizons=(2, 30)),
     "one expert": replace(SMALL, experts=("recurrent",), optimizer="sgd"),
     "experts in another order": replace(SMALL, experts=("recurrent", "seasonal", "linear")),
-    "a high rate": replace(SMALL, learning_rate=0.1, clip_norm=0.3),
+    "down the gradient": replace(SMALL, optimizer="adam", horizons=(1, 3)),
+    "a filter a unit": replace(SMALL, optimizer="ekf_node", features=("f",)),
+    "a high rate": replace(SMALL, optimizer="adam", learning_rate=0.1, clip_norm=0.3),
     "no recurrence": replace(SMALL, experts=("linear", "last_value"), interval_levels=(0.5, 0.9, 0.99)),
 }
 ROWS = 120

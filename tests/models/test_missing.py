@@ -216,7 +216,7 @@ def test_the_scale_of_increments_takes_values_alone() -> None:
     assert {name for name in before if before[name] != state[name]} == {"level"}
     assert scale == np.sqrt(before["variance"])
     assert increment == 1.0 / scale
-    assert deviation == (7.0 - before["mean"]) / scale
+    assert deviation == (7.0 - before["mean"]) / np.sqrt(before["spread"])
 
 
 def test_forecasts_past_missing_values_are_better_than_repeating_the_last_one() -> None:

@@ -190,7 +190,7 @@ def slow_linear_forecasts(values: Array, horizons: tuple[int, ...], lags: int) -
     weights = {h: np.zeros(size) for h in horizons}
     variances, counts = dict.fromkeys(horizons, 0.0), dict.fromkeys(horizons, 0)
     pending: list[tuple[int, int, float, float, Array, float, bool]] = []
-    variance = mean = lowest = highest = 0.0
+    variance = mean = spread = lowest = highest = 0.0
     recent = [0.0] * lags
     forecasts = np.zeros((len(values), len(horizons)))
     for row, value in enumerate(values):
@@ -221,7 +221,11 @@ def slow_linear_forecasts(values: Array, horizons: tuple[int, ...], lags: int) -
         lowest, highest = (value, value) if row == 0 else (min(lowest, value), max(highest, value))
         margin = 0.1 * (highest - lowest)
         recent = [float(np.clip(change / scale, -far, far)), *recent[:-1]]
-        deviation = float(np.clip((value - mean) / scale, -far, far))
+        off = value - mean
+        bound = far * np.sqrt(spread)
+        clipped = float(np.clip(off, -bound, bound)) if bound > 0.0 else off
+        spread += max(1 / span, 1 / (row + 1)) * (clipped**2 - spread)
+        deviation = float(np.clip(off / np.sqrt(spread), -far, far)) if spread > 0.0 else 0.0
         day, week = row / 24.0, row / 168.0
         waves = [
             f(2.0 * np.pi * turns) for turns in (day, 2.0 * day, 3.0 * day, week) for f in (np.sin, np.cos)

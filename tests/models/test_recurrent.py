@@ -14,9 +14,10 @@ import pytest
 from models.bank import Bank
 from models.calendar import N_CALENDAR
 from models.cells import CELLS
-from models.experts.recurrent import INFLUENCE_CEILING, SKIP_CLIPS, Recurrent
+from models.experts.cell_updates import PROCESS_NOISE, SKIP_CLIPS
+from models.experts.recurrent import INFLUENCE_CEILING, Recurrent
 from models.forecast_protocols import Due, Observation
-from models.optimizers import OPTIMIZERS
+from models.optimizers import JACOBIAN_OPTIMIZERS, OPTIMIZERS
 from models.protocols import Array, State
 from models.specification import Specification
 from tests.models.streams import SMALL, make_stream, rows_of, run, side_by_side, state_bytes, step
@@ -24,7 +25,9 @@ from tests.oracles.gradients import central_differences_of_rows
 
 HORIZONS = (1, 3)
 NONE = np.empty((1, 0))
-SPECIFICATION = replace(SMALL, horizons=HORIZONS, features=("f",), experts=("recurrent",), units=4, lags=2)
+SPECIFICATION = replace(
+    SMALL, horizons=HORIZONS, features=("f",), experts=("recurrent",), units=4, lags=2, optimizer="adam"
+)
 
 
 def observations(count: int, *, seed: int = 0) -> list[Observation]:
@@ -226,12 +229,13 @@ def run_recurrent(specification: Specification, walks: Array) -> tuple[Array, Ba
     return told["error"][:, :, 0, 0], bank, slots
 
 
-def test_training_the_recurrent_weights_helps_where_memory_beyond_the_lags_is_needed() -> None:
+@pytest.mark.parametrize("optimizer", ["adam", "ekf_joint", "ekf_node"])
+def test_training_the_recurrent_weights_helps_where_memory_beyond_the_lags_is_needed(optimizer: str) -> None:
     """The ablation: the same model with recurrent weights that stay as they were drawn, its readout learning alike."""
     walks = remembering(1200, 4)
-    specification = Specification(experts=("recurrent",), units=2, lags=1, season_max=2)
+    specification = Specification(experts=("recurrent",), units=2, lags=1, season_max=2, optimizer=optimizer)
     trained, bank, slots = run_recurrent(specification, walks)
-    frozen, frozen_bank, _ = run_recurrent(replace(specification, learning_rate=0.0), walks)
+    frozen, frozen_bank, _ = run_recurrent(replace(specification, optimizer="sgd", learning_rate=0.0), walks)
     fresh = Bank(specification)
     new = fresh.snapshot(fresh.admit())
     for slot in slots:
@@ -241,6 +245,46 @@ def test_training_the_recurrent_weights_helps_where_memory_beyond_the_lags_is_ne
         assert kept["expert.recurrent/params"].tobytes() == before.tobytes()
         assert (kept["expert.recurrent/weights"] != 0.0).any()
     assert (trained[600:] ** 2).mean() < 0.9 * (frozen[600:] ** 2).mean()
+
+
+@pytest.mark.parametrize("optimizer", ["ekf_joint", "ekf_node"])
+def test_a_filter_takes_the_shortest_horizons_error_as_the_kalman_filter_does(optimizer: str) -> None:
+    """Against the textbook's matrices, from the prior: the first label's variance is its own square."""
+    expert = Recurrent(replace(SPECIFICATION, optimizer=optimizer))
+    events = observations(10)
+    state = new_state(expert)
+    forecast_after(expert, state, events)
+    slope = state["jacobian"][0, events[-1].slot[0, 0]].T.reshape(-1)  # unit by unit
+    before = state["params"][0].copy()
+    expert.learn(state, due_now(expert, events[-1], [0.3, -0.7], [True, True]))
+    prior = 0.05
+    gain = prior * slope / (0.3**2 + prior * slope @ slope)
+    np.testing.assert_allclose((state["params"][0] - before).T.reshape(-1), 0.3 * gain, rtol=1e-10)
+    wanted = prior * np.eye(slope.size) - np.outer(gain, prior * slope) + PROCESS_NOISE * np.eye(slope.size)
+    found = state["optimizer.covariance.0"][0]
+    width = found.shape[-1]
+    for group in range(len(found)):
+        own = slice(group * width, (group + 1) * width)
+        np.testing.assert_allclose(found[group], wanted[own, own], rtol=1e-10, atol=1e-12)
+    assert len(found) == (1 if optimizer == "ekf_joint" else 4)
+    np.testing.assert_allclose(state["gradient_norm"], [0.3 * np.linalg.norm(slope)], rtol=1e-12)
+
+
+def test_a_filter_cuts_an_error_beyond_its_gate_and_says_so() -> None:
+    expert = Recurrent(replace(SPECIFICATION, optimizer="ekf_joint"))
+    events = observations(30)
+    state = new_state(expert)
+    forecast_after(expert, state, events)
+    for residual in (0.1, -0.1) * 10:
+        expert.learn(state, due_now(expert, events[-1], [residual, 0.0], [True, False]))
+        assert not expert.figures(state, np.array([True]))["clipped"][0]
+    moved = []
+    for residual in (3.0, 30.0):
+        copy = {name: value.copy() for name, value in state.items()}
+        expert.learn(copy, due_now(expert, events[-1], [residual, 0.0], [True, False]))
+        assert expert.figures(copy, np.array([True]))["clipped"][0]
+        moved.append(copy["params"] - state["params"])
+    np.testing.assert_allclose(moved[1], moved[0], rtol=1e-12)
 
 
 def test_an_influence_that_explodes_is_counted_and_started_anew() -> None:
@@ -287,7 +331,7 @@ EXPERT_RULES = {
 }
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *JACOBIAN_OPTIMIZERS])
 @pytest.mark.parametrize(
     ("cell", "rule"), [(cell, rule) for cell, rules in EXPERT_RULES.items() for rule in rules]
 )

@@ -28,7 +28,7 @@ def clip(value: float, bound: float) -> float:
 
 def plain_increments(values: list[float]) -> Iterator[tuple[float, float, float]]:
     """Yield scale, increment and deviation at each value."""
-    variance = mean = 0.0
+    variance = mean = spread = 0.0
     for t, value in enumerate(values):
         if t == 0:
             mean = value
@@ -39,7 +39,11 @@ def plain_increments(values: list[float]) -> Iterator[tuple[float, float, float]
         variance += max(1 / SPAN, 1 / t) * (inside * inside - variance)
         mean += max(1 / SPAN, 1 / (t + 1)) * (value - mean)
         scale = math.sqrt(variance) if math.sqrt(variance) > 1e-150 else 1.0
-        yield scale, clip(change / scale, WINSOR), clip((value - mean) / scale, WINSOR)
+        off = value - mean
+        inside = clip(off, WINSOR * math.sqrt(spread)) if spread > 0.0 else off
+        spread += max(1 / SPAN, 1 / (t + 1)) * (inside * inside - spread)
+        unit = math.sqrt(spread) if math.sqrt(spread) > 1e-150 else 1.0
+        yield scale, clip(change / scale, WINSOR), clip(off / unit, WINSOR)
 
 
 def plain_features(values: list[float]) -> Iterator[float]:
