@@ -58,7 +58,7 @@ class Squared:
         return outputs
 
     def value(self, outputs: Array, target: Array) -> Array:
-        error = np.clip(outputs - target, -ERROR_MAX, ERROR_MAX)
+        error = np.minimum(np.maximum(outputs - target, -ERROR_MAX), ERROR_MAX)  # quicker than np.clip
         total: Array = 0.5 * (error * error).sum(axis=1)
         return total
 

@@ -50,6 +50,7 @@ class Linear:
         self.n_features = n_features
         self.n_outputs = n_outputs
         self.shapes: tuple[tuple[int, int], ...] = ((n_outputs, n_features + 1),)
+        self._own = np.eye(n_outputs)
 
     def init_params(self, rng: np.random.Generator) -> tuple[Array, ...]:
         """Return weights of zero; the generator is not used."""
@@ -60,7 +61,7 @@ class Linear:
         (weights,) = params
         seen = with_one(features)
         outputs = np.matmul(weights, seen[:, :, None])[:, :, 0]
-        of_params = np.eye(self.n_outputs)[None, :, :, None] * seen[:, None, None, :]
+        of_params = self._own[None, :, :, None] * seen[:, None, None, :]
         return outputs, (of_params,), weights[:, :, :-1]
 
     def contributions(self, params: Blocks, features: Array) -> tuple[Array, ...]:
