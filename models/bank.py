@@ -7,19 +7,36 @@ are gathered, the forecaster runs on the copies, and they are written back when 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 import numpy as np
 
+from models.audit import Audit, Audits
+from models.experts.recovery import ACTIONS as GUARD_ACTIONS
 from models.experts.recovery import ATTEND
+from models.experts.watch import FIGURES as STABILITY_FIGURES
+from models.forecast_protocols import RecurrentExpert
 from models.forecaster import Forecaster, StepResult
 from models.kernels import fused_forecaster_for
 from models.protocols import Array, BoolArray, Fields, IntArray
 from models.records import Layout, Parts, Record, write
 from models.specification import Specification
+from models.stability import memory_horizon
 
-__all__ = ["Array", "Bank", "BoolArray", "Fields", "IntArray", "NonFiniteError", "StepResult"]
+__all__ = [
+    "GUARD_ACTIONS",
+    "STABILITY_FIGURES",
+    "Array",
+    "Audit",
+    "Bank",
+    "BoolArray",
+    "Fields",
+    "IntArray",
+    "NonFiniteError",
+    "StepResult",
+    "memory_horizon",
+]
 
 
 VALUE_ABS_MAX = 1e100
@@ -34,14 +51,15 @@ class Bank:
     """Models of many series, all of one specification.
 
     Example:
-        >>> import numpy as np
-        >>> from models.specification import Specification
-        >>> bank = Bank(Specification(experts=("last_value",)))
-        >>> slot = np.array([bank.admit()])
-        >>> for t, y in enumerate([1.0, 3.0]):
-        ...     result = bank.step(slot, np.array([float(t)]), np.array([[y]]), np.empty((1, 0)))
-        >>> result.prediction.tolist(), result.error.tolist()
-        ([[[3.0]]], [[[2.0]]])
+            >>> import numpy as np
+            >>> from models.specification import Specification
+    from models.stability import memory_horizon
+            >>> bank = Bank(Specification(experts=("last_value",)))
+            >>> slot = np.array([bank.admit()])
+            >>> for t, y in enumerate([1.0, 3.0]):
+            ...     result = bank.step(slot, np.array([float(t)]), np.array([[y]]), np.empty((1, 0)))
+            >>> result.prediction.tolist(), result.error.tolist()
+            ([[[3.0]]], [[[2.0]]])
     """
 
     def __init__(self, specification: Specification, *, capacity: int = 64, compiled: bool = True) -> None:
@@ -62,6 +80,7 @@ class Bank:
         self._free = list(range(self._capacity - 1, -1, -1))
         self._used: set[int] = set()
         self._kernel = fused_forecaster_for(self._forecaster, self._layout) if compiled else None
+        self._audit = Audits(self, lambda: Bank(specification, capacity=1, compiled=compiled))
 
     @property
     def compiled(self) -> bool:
@@ -87,7 +106,7 @@ class Bank:
     def quarantined_count(self) -> int:
         """Of how many series a target's baseline is published instead of what was learned."""
         used = list(self._used)
-        parts = [self._slabs[f"expert.{name}"]["quarantined"][used] for name in self._forecaster.recurrent]
+        parts = [self._slabs[f"expert.{name}"]["quarantined"][used] for name in self.recurrent]
         return int(np.any(parts, axis=(0, 2)).sum()) if parts else 0
 
     def bytes_per_series(self) -> int:
@@ -107,6 +126,7 @@ class Bank:
     def release(self, slot: int) -> None:
         """Give a slot back."""
         self._require(slot)
+        self._audit.drop(slot)
         self._used.remove(slot)
         self._free.append(slot)
 
@@ -114,6 +134,7 @@ class Bank:
         """Begin anew in these slots: each holds a new series, in its initial state."""
         for slot in slots.tolist():
             self._require(slot)
+            self._audit.drop(slot)
         for record, new in zip(self._records, self._new, strict=True):
             record[slots] = new
 
@@ -144,7 +165,20 @@ class Bank:
             raise NonFiniteError(
                 f"results of the slots {slots[~sound].tolist()} would not be finite; those were not changed"
             )
+        self._audit.follow(slots, times, values, features)
         return result
+
+    def begin_audit(self, slot: int) -> bool:
+        """Begin to compare a series' gradient with finite differences, see `models.audit`; return whether it was begun.
+
+        It is not where another one is under way, nor without a recurrent expert.
+        """
+        self._require(slot)
+        return self._audit.begin(slot)
+
+    def audits(self) -> list[Audit]:
+        """Return what audits found since the last time."""
+        return self._audit.taken()
 
     def _react(self, slots: IntArray, result: StepResult, sound: BoolArray) -> None:
         """Look at the models that ask for it, and add to `guard` what was done about them."""
@@ -192,11 +226,17 @@ class Bank:
         slots = np.asarray(slots, dtype=np.int64)
         for slot in slots.tolist():
             self._require(slot)
+            self._audit.drop(slot)
         copies, states = self._gather(slots)
         views = {part: dict(fields_) for part, fields_ in states.items()}
         self._forecaster.reset_memory(states)
         write(views, states)
         self._write_back(slots, copies)
+
+    @property
+    def recurrent(self) -> Mapping[str, RecurrentExpert]:
+        """The recurrent experts, by name."""
+        return self._forecaster.recurrent
 
     @property
     def layout(self) -> Layout:
@@ -217,6 +257,7 @@ class Bank:
         own = self.records_of(slot)
         if [(one.shape, one.dtype) for one in records] != [(one.shape, one.dtype) for one in own]:
             raise ValueError("the records are not of this model's layout")
+        self._audit.drop(slot)
         for mine, theirs in zip(own, records, strict=True):
             mine[...] = theirs
 
@@ -246,6 +287,7 @@ class Bank:
                 raise ValueError(
                     f"{key}: {fields_[key].shape} {fields_[key].dtype} in the snapshot, not this model's"
                 )
+        self._audit.drop(slot)
         for key, (part, name) in expected.items():
             self._slabs[part][name][slot] = fields_[key]
 

@@ -48,7 +48,7 @@ class Recurrent:
         """Build cell, rule and optimizer from the specification."""
         self.lags, self.forgetting = min(specification.lags, LAGS_MAX), FORGETTING
         self.n_horizons = len(specification.horizons)
-        self.n_rows = specification.horizons[-1]
+        self.n_rows, self.horizon = specification.horizons[-1], specification.horizons[0]
         self.seed = specification.seed
         self.cell = entry(CELLS, specification.cell, "cell")(
             n_inputs=2 + specification.n_inputs, n_units=specification.units

@@ -1,0 +1,143 @@
+"""Goal: the audit finds an exact gradient exact, an approximate one approximate and a broken one broken, and changes nothing.
+
+Method: banks of several makes, compiled and not, with an audit under way; a rule and a kernel that are wrong on purpose; a bank
+beside it that is not audited.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.audit import ERROR_MAX, STEPS, Audit
+from models.bank import Bank
+from models.specification import Specification
+from tests.models.streams import SMALL, Stream, make_stream, run, state_bytes, step
+
+MAKES = {
+    "default": SMALL,
+    "two targets and features": replace(
+        SMALL, targets=("a", "b"), features=("f", "g"), joint=True, horizons=(2, 3)
+    ),
+    "gru": replace(SMALL, cell="gru", units=4),
+    "rtu_stack": replace(SMALL, cell="rtu_stack", units=4),
+    "block": replace(SMALL, cell="vanilla", rule="rtrl_block", units=4),
+}
+
+
+def audited(
+    specification: Specification, *, rows: int = 200, missing: float = 0.0
+) -> tuple[Audit, Bank, Bank, Stream]:
+    """Return what an audit from the middle found, its bank, one that was not audited, and the stream."""
+    stream = make_stream(specification, rows=rows, series=2, seed=3, missing=missing)
+    banks = [Bank(specification), Bank(specification)]
+    slots = [banks[0].admit(), banks[0].admit()]
+    assert slots == [banks[1].admit(), banks[1].admit()]
+    begun = rows - STEPS - 4
+    for bank in banks:
+        run(bank, slots, stream, range(begun))
+    assert banks[0].begin_audit(slots[1])
+    assert not banks[0].begin_audit(slots[0])
+    for bank in banks:
+        run(bank, slots, stream, range(begun, rows))
+    (found,) = banks[0].audits()
+    assert banks[0].audits() == []
+    return found, banks[0], banks[1], stream
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+@pytest.mark.parametrize("make", MAKES)
+def test_an_exact_rule_is_found_exact_and_the_models_are_as_without_the_audit(
+    make: str, missing: float
+) -> None:
+    found, bank, spared, _ = audited(MAKES[make], missing=missing)
+    assert found.exact
+    assert found.rule_error < 1e-5
+    assert found.rule_cosine > 1.0 - 1e-9
+    assert -1.0 <= found.in_use_cosine <= 1.0
+    assert found.sound
+    for slot in (0, 1):
+        assert state_bytes(bank, slot) == state_bytes(spared, slot)
+    assert bank.begin_audit(0)
+
+
+def test_weights_that_are_held_make_the_gradient_in_use_that_of_the_recent_steps() -> None:
+    """A cell of short memory, of which sixteen steps are all: what is in use is then the rule's own to the digits that are left."""
+    specification = replace(SMALL, cell="feedforward", units=4, learning_rate=0.0)
+    found, *_ = audited(specification)
+    assert found.in_use_error < 1e-6
+    moving, *_ = audited(replace(specification, learning_rate=0.1))
+    assert moving.in_use_error < 1e-6  # without a recurrence there is no past to be stale
+
+
+def test_a_high_learning_rate_shows_in_the_gradient_in_use_alone() -> None:
+    calm, *_ = audited(replace(SMALL, learning_rate=0.0))
+    wild, *_ = audited(replace(SMALL, learning_rate=0.3, clip_norm=1e3))
+    assert wild.rule_error < 1e-5
+    assert wild.in_use_error > 2.0 * calm.in_use_error
+
+
+def test_an_approximation_is_measured_and_not_blamed() -> None:
+    found, *_ = audited(replace(SMALL, cell="gru", rule="immediate", units=4))
+    assert not found.exact
+    assert found.rule_error > 0.05
+    assert 0.0 < found.rule_cosine < 0.999
+    assert found.sound
+
+
+def test_a_rule_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    stepped = Bank.step
+
+    def leaking(bank: Bank, *arguments: np.ndarray) -> object:
+        told = stepped(bank, *arguments)
+        bank._slabs["expert.recurrent"]["memory.trace"] *= 0.99
+        return told
+
+    monkeypatch.setattr(Bank, "step", leaking)
+    found, *_ = audited(SMALL)
+    assert found.exact
+    assert found.rule_error > 10.0 * ERROR_MAX
+    assert not found.sound
+
+
+def test_an_audit_ends_with_its_series() -> None:
+    stream = make_stream(SMALL, rows=60, series=1)
+    for end in ("release", "renew", "reset_memory", "restore"):
+        bank = Bank(SMALL)
+        slot = bank.admit()
+        run(bank, [slot], stream, range(20))
+        assert bank.begin_audit(slot)
+        if end == "release":
+            bank.release(slot)
+            assert bank.admit() == slot
+        elif end == "restore":
+            bank.restore(slot, bank.snapshot(slot))
+        else:
+            getattr(bank, end)(np.array([slot]))
+        run(bank, [slot], stream, range(20, 60))
+        assert bank.audits() == []
+        assert bank.begin_audit(slot)
+
+
+def test_a_guard_that_acts_on_the_way_leaves_nothing_to_compare() -> None:
+    stream = make_stream(SMALL, rows=60, series=1)
+    bank = Bank(SMALL)
+    slot = bank.admit()
+    run(bank, [slot], stream, range(20))
+    fields = bank.snapshot(slot)
+    fields["expert.recurrent/stuck"][:] = 10_000  # whichever is silent at the next event is made anew
+    fields["expert.recurrent/params"][:, 2:, 0] = 0.0
+    fields["expert.recurrent/state"][:, :, 0] = 0.0
+    bank.restore(slot, fields)
+    assert bank.begin_audit(slot)
+    run(bank, [slot], stream, range(20, 60))
+    assert bank.audits() == []
+
+
+def test_without_a_recurrent_expert_there_is_nothing_to_audit() -> None:
+    bank = Bank(replace(SMALL, experts=("linear",)))
+    assert not bank.begin_audit(bank.admit())
+    step(bank, [0], make_stream(SMALL, rows=1), 0)
+    assert bank.audits() == []
