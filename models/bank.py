@@ -102,10 +102,9 @@ class Bank:
         """How many series the bank holds."""
         return len(self._used)
 
-    @property
-    def quarantined_count(self) -> int:
-        """Of how many series a target's baseline is published instead of what was learned."""
-        used = list(self._used)
+    def quarantined_count(self, slots: Sequence[int]) -> int:
+        """Return of how many of these series a target's baseline is published instead of what was learned."""
+        used = np.array(slots, dtype=np.int64)
         parts = [self._slabs[f"expert.{name}"]["quarantined"][used] for name in self.recurrent]
         return int(np.any(parts, axis=(0, 2)).sum()) if parts else 0
 

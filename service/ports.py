@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from models.bank import StepResult
+from models.bank import Audit, StepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,16 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Guarded:
+    """What guards did about a model of a series at an event, beyond the everyday: names of `models.bank.GUARD_ACTIONS`."""
+
+    series: str
+    target: str
+    offset: int
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """A message to be published: a prediction or a dead letter."""
 
@@ -117,6 +127,9 @@ class Applied:
     evicted: Mapping[Eviction, int] = field(default_factory=dict)
     """Series that were forgotten on the way."""
     missing: Mapping[Missing, int] = field(default_factory=dict)
+    guarded: Sequence[Guarded] = ()
+    audits: Sequence[Audit] = ()
+    """What audits of the gradient found that ended in this batch."""
     """Values, features and rows that were predicted past."""
 
 
@@ -217,7 +230,7 @@ class Observer(Protocol):
 
     def lag(self, partition: int, messages: int) -> None: ...
 
-    def series(self, count: int) -> None: ...
+    def series(self, count: int, quarantined: int) -> None: ...
 
 
 class Vitals(Protocol):

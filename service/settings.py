@@ -324,6 +324,14 @@ class LogSettings(_Group):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
+class ObserveSettings(_Group):
+    """What is looked at beside the learning."""
+
+    audit_every: int = Field(default=10_000, ge=0)
+    """At one offset in so many the gradient of that event's series is compared with finite differences, on copies, over its
+    next events: some five milliseconds each. 0 is never."""
+
+
 class StreamSettings(_Group):
     """How the worker reads."""
 
@@ -346,6 +354,7 @@ class Settings(_Group):
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
     stream: StreamSettings = StreamSettings()
+    observe: ObserveSettings = ObserveSettings()
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

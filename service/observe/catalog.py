@@ -89,6 +89,7 @@ METRICS = (
     ),
     Metric("drift_events_total", "counter", "Drifts signalled.", ("detector", "level")),
     Metric("gradient_norm", "histogram", "Gradient norm of each update, before clipping."),
+    Metric("gradient_applied_norm", "histogram", "Gradient norm of each update, after clipping."),
     Metric("updates_total", "counter", "Updates of the recurrent weights."),
     Metric("gradient_clipped_total", "counter", "Updates whose gradient was clipped."),
     Metric(
@@ -96,6 +97,47 @@ METRICS = (
     ),
     Metric(
         "jacobian_spectral_radius", "gauge", "Spectral radius of the state Jacobian, recent rows.", ("stat",)
+    ),
+    Metric(
+        "lyapunov_exponent",
+        "gauge",
+        "Mean log growth of a change of the state, recent rows; above 0 it is chaotic.",
+        ("stat",),
+    ),
+    Metric(
+        "memory_horizon_events",
+        "gauge",
+        "Events after which a hundredth is left of a change of the state, recent rows.",
+        ("stat",),
+    ),
+    Metric(
+        "update_to_weight_ratio",
+        "gauge",
+        "Size of an update over the size of the weights, recent rows.",
+        ("group", "stat"),
+    ),
+    Metric("learning_rate", "gauge", "Mean learning rate of recent rows; guards halve it.", ("group",)),
+    Metric("weight_norm", "gauge", "Mean norm of the weights of recent rows.", ("group",)),
+    Metric("dead_unit_ratio", "gauge", "Mean share of units silent or saturated for 1,000 events."),
+    Metric("effective_rank", "gauge", "Directions that the units' read-outs have, recent rows.", ("stat",)),
+    Metric(
+        "covariance_condition_log10",
+        "gauge",
+        "log10 of the condition of the readout's covariance, recent rows.",
+        ("stat",),
+    ),
+    Metric("gradient_checks_total", "counter", "Audits of the gradient, by what they found.", ("outcome",)),
+    Metric(
+        "gradient_check_cosine",
+        "gauge",
+        "Mean cosine between the gradient and finite differences; 1 before an audit.",
+        ("against",),
+    ),
+    Metric(
+        "gradient_check_error_ratio",
+        "gauge",
+        "Mean distance of the gradient from finite differences, over their size.",
+        ("against",),
     ),
     Metric("saturated_unit_ratio", "gauge", "Mean share of saturated units over recent rows."),
     Metric(
@@ -108,6 +150,7 @@ METRICS = (
         "guard_actions_total", "counter", "Times that a guard acted on an event or an update.", ("action",)
     ),
     Metric("series", "gauge", "Series held in memory."),
+    Metric("series_quarantined", "gauge", "Series of which a target's baseline is published."),
     Metric(
         "series_evicted_total",
         "counter",

@@ -33,6 +33,7 @@ from models.bank import StepResult
 from models.specification import Specification
 from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, NAIVE, RESTORE_SOURCES, WINDOWS, Metric
 from service.observe.figures import Array, Buckets, MovingMean, Recent, add_counts, closed
+from service.observe.stability import STATS, StabilityFigures
 from service.ports import Applied, Eviction, Missing, Outcome, Reason
 
 SKILL_MIN = -1.0
@@ -45,7 +46,6 @@ _LAG_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300
 _NORM_BUCKETS = (0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 _RECENT = ("influence_norm", "spectral_radius", "saturated_ratio", "drift_statistic")
 """Columns of the figures that are told of recent rows."""
-_STATS: tuple[tuple[str, float], ...] = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
 _Samples = dict[tuple[str, ...], float]
 
 
@@ -56,7 +56,7 @@ class Metrics(Collector):
     Told by the learner's thread, read by the thread of the HTTP server; a lock keeps them apart.
 
     >>> metrics = Metrics(Specification(), registry=CollectorRegistry())
-    >>> metrics.series(3)
+    >>> metrics.series(3, 0)
     >>> b"onward_series 3.0" in metrics.exposition()
     True
     """
@@ -76,6 +76,9 @@ class Metrics(Collector):
         self._levels = specification.level_names
         self._detector = specification.drift_detector
 
+        self._stability = StabilityFigures(specification)
+        self._clip_norm = specification.clip_norm
+
         self._samples: dict[str, _Samples] = {
             metric.name: {} if metric.labels else {(): 0.0}
             for metric in METRICS
@@ -88,7 +91,8 @@ class Metrics(Collector):
             "series_evicted_total": closed(Eviction),
             "drift_events_total": {(self._detector, "drift"): 0.0},
             "nonfinite_total": closed(("event", "prediction", "error", "gradient", "influence")),
-            "guard_actions_total": closed(("reject", "clip", "skip")),
+            "guard_actions_total": self._stability.guards,
+            "gradient_checks_total": self._stability.checks,
             "checkpoint_failures_total": closed(CHECKPOINT_FAILURES),
             "restore_total": closed(RESTORE_SOURCES),
             "build_info": {(version("onward"), platform.python_version(), np.__version__): 1.0},
@@ -98,6 +102,7 @@ class Metrics(Collector):
             "step_duration_seconds": Buckets(_STEP_BUCKETS),
             "event_lag_seconds": Buckets(_LAG_BUCKETS),
             "gradient_norm": Buckets(_NORM_BUCKETS),
+            "gradient_applied_norm": Buckets(_NORM_BUCKETS),
             "checkpoint_duration_seconds": Buckets(_STEP_BUCKETS),
         }
         # Columns: the mixture's error, then each expert's.
@@ -128,6 +133,7 @@ class Metrics(Collector):
             self._add(
                 "guard_actions_total", not_finite + applied.reasons.get(Reason.OUT_OF_RANGE, 0), "reject"
             )
+            self._stability.audited(applied.audits)
             self._buckets["step_duration_seconds"].observe(np.array([seconds]))
             if applied.event_time_last is not None:
                 self._samples["last_event_timestamp_seconds"][(str(partition),)] = applied.event_time_last
@@ -172,10 +178,11 @@ class Metrics(Collector):
         with self._lock:
             self._samples["consumer_lag_messages"][(str(partition),)] = messages
 
-    def series(self, count: int) -> None:
-        """Set how many series are in memory."""
+    def series(self, count: int, quarantined: int) -> None:
+        """Set how many series are in memory, and how many of them in quarantine."""
         with self._lock:
             self._set("series", count)
+            self._set("series_quarantined", quarantined)
 
     # The figures of the core ---------------------------------------------------------------------
 
@@ -194,8 +201,10 @@ class Metrics(Collector):
         self._buckets["gradient_norm"].observe(norm[tried])
         self._add("updates_total", int(updated.sum()))
         self._add("gradient_clipped_total", int(clipped.sum()))
-        self._add("guard_actions_total", int(clipped.sum()), "clip")
-        self._add("guard_actions_total", int(skipped.sum()), "skip")
+        applied = norm[updated & np.isfinite(norm)]
+        self._buckets["gradient_applied_norm"].observe(np.minimum(applied, self._clip_norm))
+        watched = self._finite_rows(joined("stability")[joined("begun")], "influence")
+        self._stability.add(watched, joined("guard"))
         self._add("drift_events_total", int(joined("drift").sum()), self._detector, "drift")
         self._add("nonfinite_total", int(norm.size - np.isfinite(norm).sum()), "gradient")
 
@@ -242,8 +251,9 @@ class Metrics(Collector):
         }
         recent = self._recent
         for name, column in (("influence_norm", 0), ("jacobian_spectral_radius", 1)):
-            self._samples[name] = {(stat,): recent.quantile(column, q) for stat, q in _STATS}
+            self._samples[name] = {(stat,): recent.quantile(column, q) for stat, q in STATS}
         self._set("saturated_unit_ratio", recent.mean(2))
+        self._samples |= self._stability.samples()
         self._samples["drift_statistic"] = {(self._detector,): recent.quantile(3, 1.0)}
 
     # What Prometheus reads -------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from service.ports import (
     Vitals,
 )
 from service.settings import Settings
+from service.stream.guards import GuardLog
 from service.stream.shard import Shard
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class Learner:
         self._acknowledge: Acknowledge | None = None
         self._owned: dict[int, _Owned] = {}
         self._lock = asyncio.Lock()
+        self._guards = GuardLog(clock)
         self._evicted: Counter[Eviction] = Counter()
         self._evictions_told_at: float | None = None
         self.assignment = 0
@@ -187,6 +189,7 @@ class Learner:
         began = self._clock()
         applied = owned.shard.apply(records)
         self._observer.applied(partition, applied, self._clock() - began)
+        self._guards.tell(partition, applied.guarded, applied.audits)
         if applied.evicted:
             self._tell_of_evictions(applied.evicted)
         topics = self._settings.topics
@@ -260,7 +263,12 @@ class Learner:
         await self._acknowledge(partition, next_offset)
 
     def _count_series(self) -> None:
-        self._observer.series(sum(owned.shard.series_count for owned in self._owned.values()))
+        shards = [owned.shard for owned in self._owned.values()]
+        count, quarantined = (
+            sum(shard.series_count for shard in shards),
+            sum(shard.quarantined_count for shard in shards),
+        )
+        self._observer.series(count, quarantined)
 
 
 def _restore_into(shard: Shard, checkpoint: PartitionCheckpoint) -> None:

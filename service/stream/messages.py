@@ -12,9 +12,10 @@ from typing import Any
 
 import orjson
 
-from models.bank import StepResult
+from models.bank import STABILITY_FIGURES, StepResult
 from models.specification import Specification
 from service.ports import Event, Message, Rejection
+from service.stream.guards import actions_of
 
 DEAD_LETTER_VALUE_BYTES_MAX = 16_384
 """What is kept of a rejected record's value: enough to see what it was, whatever its size."""
@@ -45,6 +46,7 @@ class PredictionEncoder:
             "spectral_radius": result.spectral_radius.tolist(),
             "saturated_ratio": result.saturated_ratio.tolist(),
         }
+        watched, guards = result.stability.tolist(), result.guard.tolist()
         forecasts = _Forecasts(result, self._specification)
         messages = []
         for row, event in enumerate(events):
@@ -52,6 +54,8 @@ class PredictionEncoder:
                 target: {
                     "observed": event.values[k],
                     **{name: figure[row][k] for name, figure in observed_figures.items()},
+                    "stability": dict(zip(STABILITY_FIGURES, watched[row][k], strict=True)),
+                    "guard": actions_of(guards[row][k]),
                     "horizons": forecasts.of(row, k),
                 }
                 for k, target in enumerate(self._targets)

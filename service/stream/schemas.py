@@ -20,6 +20,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NO_CONTROL_CHARACTERS = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"
 
+GuardAction = Literal["winsorise", "clip", "skip", "reset", "roll_back", "quarantine", "release", "renew"]
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
 
@@ -58,6 +60,27 @@ class HorizonForecast(_Message):
     settled: Settled | None
 
 
+class Stability(_Message):
+    """How near the recurrent expert is to instability; docs/STABILITY.md says what each figure means. Zeros where there is none."""
+
+    lyapunov: float
+    """Mean log growth of a change of the state over the last 500 or so events; above 0 it is chaotic."""
+    lyapunov_lifetime: float
+    """The same since the series began."""
+    update_ratio: NotNegative
+    """Size of this event's update over the size of the weights."""
+    dead_ratio: Share
+    """Units that were silent or saturated for 1,000 events in a row."""
+    rate_factor: Share
+    """By what the learning rate is multiplied: guards halve it, health doubles it."""
+    effective_rank: NotNegative
+    """Directions that the units' read-outs have, as of the last of every 1,000 events; 0 before."""
+    log_condition: NotNegative
+    """log10 of the condition of the readout's covariance, as above."""
+    weight_norm: NotNegative
+    readout_norm: NotNegative
+
+
 class TargetPrediction(_Message):
     """What is said of one target at one event."""
 
@@ -76,6 +99,11 @@ class TargetPrediction(_Message):
     influence_norm: NotNegative
     spectral_radius: NotNegative
     saturated_ratio: Share
+    stability: Stability
+    guard: list[GuardAction]
+    """What guards did at this event: learned from an outlier as if it were smaller (winsorise), clipped or refused the gradient (clip, skip), began
+    the influence anew (reset), went back to the last good weights (roll_back), began or ended to publish the baseline
+    instead (quarantine, release), made a unit anew (renew)."""
     horizons: list[HorizonForecast]
 
 

@@ -34,6 +34,7 @@ from service.ports import (
     Applied,
     Event,
     Eviction,
+    Guarded,
     Message,
     Missing,
     Outcome,
@@ -46,6 +47,7 @@ from service.ports import (
 from service.settings import LimitSettings, PolicySettings, Settings
 from service.stream.cadence import FIELDS, Cadence
 from service.stream.decode import Decoder
+from service.stream.guards import guarded
 from service.stream.messages import PredictionEncoder, encode_dead_letter
 
 
@@ -66,6 +68,9 @@ class _Gap:
     after: float
     interval: float
     rows: int
+    series: str
+    offset: int
+    """Of the event that is after them."""
 
 
 @dataclass(slots=True)
@@ -105,6 +110,8 @@ class Shard:
         """Slots of series that were evicted."""
         self._behind: frozenset[str] = frozenset()
         self._behind_until = 0
+        self._guarded: list[Guarded] = []
+        self._audit_every = settings.observe.audit_every
         self._dirty: set[str] = set()
         self._saving: set[str] = set()
 
@@ -112,6 +119,11 @@ class Shard:
     def series_count(self) -> int:
         """How many series the shard holds."""
         return len(self._series)
+
+    @property
+    def quarantined_count(self) -> int:
+        """Of how many series a target's baseline is published instead of what was learned."""
+        return self._bank.quarantined_count([series.slot for series in self._series.values()])
 
     @property
     def dirty_count(self) -> int:
@@ -161,6 +173,7 @@ class Shard:
         missing: Counter[Missing] = Counter()
         results = [self._learn(one, messages, missing) for one in rounds]
         outcomes[Outcome.LEARNED] = len(messages)
+        acted, self._guarded = self._guarded, []
         if outcomes.total() + replayed != len(records):
             raise AssertionError(
                 f"{len(records)} records came, and {dict(outcomes)} with {replayed} replayed went"
@@ -176,6 +189,8 @@ class Shard:
             event_time_last=None if last is None else last.time,
             evicted=evicted,
             missing=missing,
+            guarded=acted,
+            audits=self._bank.audits(),
         )
 
     def _fresh(self, records: Sequence[Record]) -> list[Record]:
@@ -247,7 +262,7 @@ class Shard:
             slot = self._vacant.pop() if begun else self._bank.admit()
             series = self._series[event.series] = _Series(slot, event.offset, Cadence(event.time))
         else:
-            gap, reset = self._gap(series, event.time)
+            gap, reset = self._gap(series, event)
             series.cadence.advance(event.time, self._policy.gap_factor)
             series.last_offset = event.offset
             self._series.move_to_end(event.series)
@@ -265,15 +280,16 @@ class Shard:
             rounds[index].after_gap.append(series.slot)
         self._dirty.add(event.series)
 
-    def _gap(self, series: _Series, time: float) -> tuple[_Gap | None, bool]:
+    def _gap(self, series: _Series, event: Event) -> tuple[_Gap | None, bool]:
         """Say which rows are to be filled before an event of this time, and whether the memory is to be reset."""
-        policy, cadence = self._policy, series.cadence
+        policy, cadence, time = self._policy, series.cadence, event.time
         if policy.gap != "fill":
             return None, policy.gap == "reset" and cadence.gap_before(time, policy.gap_factor)
         rows = cadence.rows_missing(time)
         if not 0 < rows <= policy.gap_fill_max:
             return None, rows > 0
-        return _Gap(series.slot, cadence.last_time, cadence.usual_interval, rows), False
+        gap = _Gap(series.slot, cadence.last_time, cadence.usual_interval, rows, event.series, event.offset)
+        return gap, False
 
     def _learn(self, one: _Round, messages: dict[int, Message], missing: Counter[Missing]) -> StepResult:
         """Let the bank take a round; add its predictions by offset, and count what is missing."""
@@ -291,6 +307,11 @@ class Shard:
             np.array([event.values for event in events], dtype=np.float64),
             np.array([event.features for event in events], dtype=np.float64),
         )
+        self._note(result, [event.series for event in events], [event.offset for event in events])
+        if self._audit_every:
+            for slot, event in zip(one.slots, events, strict=True):
+                if event.offset % self._audit_every == 0:
+                    self._bank.begin_audit(slot)
         for event, message in zip(events, self._encoder.encode(events, result), strict=True):
             messages[event.offset] = message
             if event.missing:
@@ -304,12 +325,17 @@ class Shard:
         specification = self._bank.specification
         for row in range(1, max(gap.rows for gap in gaps) + 1):
             longer = [gap for gap in gaps if gap.rows >= row]
-            self._bank.step(
+            result = self._bank.step(
                 np.array([gap.slot for gap in longer], dtype=np.int64),
                 np.array([gap.after + row * gap.interval for gap in longer]),
                 np.full((len(longer), len(specification.targets)), np.nan),
                 np.full((len(longer), len(specification.features)), np.nan),
             )
+            self._note(result, [gap.series for gap in longer], [gap.offset for gap in longer])
+
+    def _note(self, result: StepResult, series: Sequence[str], offsets: Sequence[int]) -> None:
+        """Take note of what guards did."""
+        self._guarded += guarded(result, series, offsets, self._bank.specification.targets)
 
     def snapshot_dirty(self) -> list[SeriesCheckpoint]:
         """Return every series that has learned since it was last saved, as of now; without a state if it was evicted.

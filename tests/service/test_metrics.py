@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from models.bank import StepResult
+from models.bank import Audit, StepResult
 from models.experts.watch import FIGURES
 from models.specification import Specification
 from service.observe import figures, http, metrics, server
@@ -58,6 +58,11 @@ def make_result(rows: int = 1, targets: int = 1, horizons: int = 1, **changes: o
     for name, value in changes.items():
         fields[name] = np.broadcast_to(np.asarray(value, fields[name].dtype), shapes[name]).copy()
     return StepResult(**fields)
+
+
+STABLE = [-0.1, -0.2, 1e-3, 0.0, 1.0, 6.0, 3.0, 9.0, 2.0]
+SHAKY = [0.05, -0.1, 1e-1, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0]
+"""Figures of a series that is well, and of one that is not and was not looked at yet."""
 
 
 def read(observed: Metrics) -> Samples:
@@ -161,6 +166,8 @@ def test_what_the_core_says_of_learning_is_counted() -> None:
         updated=[[True], [True], [False], [False]],
         clipped=[[False], [True], [False], [False]],
         skipped=[[False], [False], [True], [False]],
+        guard=[[1], [2], [4], [8 + 16 + 32]],
+        stability=np.array([STABLE, STABLE, STABLE, SHAKY])[:, None],
         drift=[[True], [False], [False], [False]],
         drift_statistic=[[1.25], [0.5], [0.0], [0.0]],
         influence_norm=[[1.0], [2.0], [3.0], [10.0]],
@@ -174,7 +181,10 @@ def test_what_the_core_says_of_learning_is_counted() -> None:
     assert value(samples, "updates_total") == 2
     assert value(samples, "gradient_clipped_total") == 1
     assert value(samples, "guard_actions_total", action="clip") == 1
-    assert value(samples, "guard_actions_total", action="skip") == 1
+    for action in ("winsorise", "skip", "reset", "roll_back", "quarantine"):
+        assert value(samples, "guard_actions_total", action=action) == 1
+    for action in ("reject", "release", "renew"):
+        assert value(samples, "guard_actions_total", action=action) == 0
     assert value(samples, "drift_events_total", detector="page_hinkley", level="drift") == 1
     assert value(samples, "drift_statistic", detector="page_hinkley") == 1.25
     assert value(samples, "influence_norm", stat="p50") == 2.5
@@ -259,10 +269,64 @@ def test_the_text_does_not_grow_with_the_number_of_series() -> None:
     observed.applied(0, shard.apply([record(0)]), 0.01)
     few = set(read(observed))
     observed.applied(0, shard.apply([record(number) for number in range(1, 10_000)]), 0.01)
-    observed.series(shard.series_count)
+    observed.series(shard.series_count, 2)
     many = read(observed)
     assert value(many, "series") == 10_000
     assert set(many) == few
+
+
+def test_figures_of_stability_are_quantiles_over_recent_rows() -> None:
+    """Goal: one bad series among many shows. Method: three that are well, and one that is not."""
+    observed = make_metrics()
+    result = make_result(
+        rows=4,
+        gradient_norm=[[0.03], [20.0], [500.0], [0.0]],
+        updated=[[True], [True], [False], [False]],
+        stability=np.array([STABLE, STABLE, STABLE, SHAKY])[:, None],
+    )
+    observed.applied(0, Applied(results=[result]), 0.0)
+    observed.series(4, 1)
+    samples = read(observed)
+    assert value(samples, "lyapunov_exponent", stat="p50") == -0.1
+    assert value(samples, "lyapunov_exponent", stat="max") == 0.05
+    assert value(samples, "memory_horizon_events", stat="p50") == pytest.approx(np.log(0.01) / -0.1)
+    assert value(samples, "memory_horizon_events", stat="max") == 1e6
+    assert value(samples, "update_to_weight_ratio", group="cell", stat="max") == 0.1
+    assert value(samples, "dead_unit_ratio") == 0.125
+    assert value(samples, "effective_rank", stat="min") == 6
+    assert value(samples, "covariance_condition_log10", stat="max") == 3
+    assert value(samples, "learning_rate", group="cell") == pytest.approx(0.875 * SPECIFICATION.learning_rate)
+    assert value(samples, "weight_norm", group="cell") == 9
+    assert value(samples, "weight_norm", group="readout") == 2
+    assert value(samples, "series_quarantined") == 1
+    # After clipping no norm is over the clip, and what was refused is none.
+    assert value(samples, "gradient_applied_norm_count") == 2
+    assert value(samples, "gradient_applied_norm_sum") == pytest.approx(0.03 + SPECIFICATION.clip_norm)
+
+
+def test_without_a_recurrent_expert_the_figures_of_stability_are_zero() -> None:
+    observed = make_metrics(Specification(experts=("last_value", "linear")))
+    fields = {name: getattr(make_result(), name) for name in StepResult.__dataclass_fields__}
+    for name in ("weights", "expert_errors", "expert_predictions"):
+        fields[name] = fields[name][..., :2]
+    observed.applied(0, Applied(results=[StepResult(**fields)]), 0.0)
+    samples = read(observed)
+    for name in ("lyapunov_exponent", "memory_horizon_events", "effective_rank"):
+        assert value(samples, name, stat="max") == 0
+    assert value(samples, "learning_rate", group="cell") == 0
+
+
+def test_audits_of_the_gradient_are_counted_by_what_they_found() -> None:
+    observed = make_metrics()
+    assert value(read(observed), "gradient_check_cosine", against="rule") == 1
+    good, bad = Audit(True, 1.0, 1e-8, 0.9, 0.3), Audit(True, 0.5, 0.8, 0.7, 0.5)
+    approximate = Audit(False, 0.6, 0.7, 0.8, 0.4)
+    observed.applied(0, Applied(audits=[good, good, bad, approximate]), 0.0)
+    samples = read(observed)
+    for outcome, count in (("sound", 2), ("off", 1), ("approximate", 1)):
+        assert value(samples, "gradient_checks_total", outcome=outcome) == count
+    assert 0.7 < value(samples, "gradient_check_cosine", against="rule") < 0.8
+    assert value(samples, "gradient_check_error_ratio", against="in_use") == pytest.approx(0.375, abs=0.02)
 
 
 def test_forgotten_series_are_counted_by_why() -> None:
