@@ -1,8 +1,8 @@
-"""Write the dashboard "Onward" for Grafana from the table in `panels.py`.
+"""Write the dashboards for Grafana from the tables in `panels.py` and its like: a dashboard is a line in `BOARDS`.
 
-    python3 deploy/tools.py python deploy/grafana/dashboard.py [FILE]
+    python3 deploy/tools.py python deploy/grafana/dashboard.py [FOLDER]
 
-The SDK knows Grafana's own format. A test draws the dashboard anew and compares it with the file, and runs every query
+The SDK knows Grafana's own format. A test draws each dashboard anew and compares it with its file, and runs every query
 against a real Prometheus that has scraped a real worker.
 """
 
@@ -11,15 +11,18 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import panels
+import stability_panels
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
-from panels import ROWS, Panel
+from panels import Panel
 
-OUTPUT = Path(__file__).resolve().parent / "dashboards" / "onward.json"
+OUTPUT = Path(__file__).resolve().parent / "dashboards"
 # As provisioning/datasources names it.
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="prometheus")
 STAT_HEIGHT, GRAPH_HEIGHT = 4, 8
@@ -84,12 +87,38 @@ def _steps(panel: Panel) -> list[models.Threshold]:
     return [models.Threshold(color="green", value=None)]
 
 
-def main(arguments: list[str]) -> None:
-    """Write the dashboard to the file that the arguments name, or to its place."""
-    board = (
-        dashboard.Dashboard("Onward")
-        .uid("onward")
-        .description("Online learning over streams: the stream, the forecasts, drift and gradient stability.")
+@dataclass(frozen=True)
+class Board:
+    """A dashboard: its number in Grafana, its title, what it says it is for, and its rows of panels."""
+
+    uid: str
+    title: str
+    tells: str
+    rows: tuple[tuple[str, tuple[Panel, ...]], ...]
+
+
+BOARDS = {
+    "onward.json": Board(
+        "onward",
+        "Onward",
+        "Online learning over streams: the stream, the forecasts, drift and gradient stability.",
+        panels.ROWS,
+    ),
+    "stability.json": Board(
+        "onward-stability",
+        "Onward: gradient stability",
+        "Whether the recurrent experts learn in a stable way, and what guards do where they do not.",
+        stability_panels.ROWS,
+    ),
+}
+
+
+def draw(board: Board) -> str:
+    """Return a dashboard as Grafana reads it."""
+    drawn = (
+        dashboard.Dashboard(board.title)
+        .uid(board.uid)
+        .description(board.tells)
         .tags(["onward"])
         .readonly()
         .timezone("browser")
@@ -98,12 +127,18 @@ def main(arguments: list[str]) -> None:
         .refresh("10s")
     )
     number = itertools.count(1)
-    for title, panels in ROWS:
-        board.with_row(dashboard.Row(title).id(next(number)))
-        for panel in panels:
-            board.with_panel(build(panel).id(next(number)))
-    text = json.dumps(board.build(), cls=JSONEncoder, indent=2, sort_keys=True)
-    (Path(arguments[0]) if arguments else OUTPUT).write_text(text + "\n", encoding="utf-8")
+    for title, row in board.rows:
+        drawn.with_row(dashboard.Row(title).id(next(number)))
+        for panel in row:
+            drawn.with_panel(build(panel).id(next(number)))
+    return json.dumps(drawn.build(), cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
+
+
+def main(arguments: list[str]) -> None:
+    """Write the dashboards to the folder that the arguments name, or to their place."""
+    folder = Path(arguments[0]) if arguments else OUTPUT
+    for name, board in BOARDS.items():
+        (folder / name).write_text(draw(board), encoding="utf-8")
 
 
 if __name__ == "__main__":

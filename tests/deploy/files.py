@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -17,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "onward.json"
+"""The one that Grafana opens with."""
+DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 RUNBOOK = DEPLOY / "runbook.md"
 
 _NOT_INSTALLED = 75
@@ -28,6 +31,11 @@ _HISTOGRAM_SUFFIXES = ("_bucket", "_count", "_sum")
 def read_yaml(path: Path) -> Any:
     """Return what is in a YAML file."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def panels() -> list[dict[str, Any]]:
+    """Return every panel of every dashboard."""
+    return [panel for path in DASHBOARDS for panel in json.loads(path.read_text())["panels"]]
 
 
 def rules() -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -12,7 +11,7 @@ import typer
 from service.cli import app
 from service.ports import Reason
 from service.settings import Settings
-from tests.deploy.files import DASHBOARD, DEPLOY, ROOT, RUNBOOK, read_yaml
+from tests.deploy.files import DEPLOY, ROOT, RUNBOOK, panels, read_yaml
 
 TEXT = RUNBOOK.read_text(encoding="utf-8")
 HEADINGS = re.findall(r"(?m)^#+ (.+)$", TEXT)
@@ -66,10 +65,10 @@ def test_every_variable_of_the_compose_file_that_the_runbook_sets_is_read_there(
 
 
 def test_every_panel_that_the_runbook_quotes_is_on_the_dashboard() -> None:
-    panels = {panel["title"] for panel in json.loads(DASHBOARD.read_text())["panels"]}
+    titles = {panel["title"] for panel in panels()}
     quoted = set(re.findall(r'"([A-Z][^"\n]+)"', TEXT.split("## Alerts")[1]))
     assert quoted
-    assert quoted <= panels
+    assert quoted <= titles
 
 
 def test_every_link_within_the_runbook_and_into_it_leads_somewhere() -> None:
