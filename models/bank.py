@@ -13,6 +13,7 @@ from dataclasses import fields
 import numpy as np
 
 from models.audit import Audit, Audits
+from models.experts.cell_updates import step_size
 from models.experts.recovery import ACTIONS as GUARD_ACTIONS
 from models.experts.recovery import ATTEND
 from models.experts.watch import FIGURES as STABILITY_FIGURES
@@ -36,6 +37,7 @@ __all__ = [
     "NonFiniteError",
     "StepResult",
     "memory_horizon",
+    "step_size",
 ]
 
 

@@ -167,6 +167,16 @@ class ByFilter:
         self.filter.forget(state, (np.swapaxes(params, 1, 2),))
 
 
+def step_size(specification: Specification) -> float:
+    """Return the learning rate that guards halve: of a filter, which has none, the 1 that its updates are multiplied by.
+
+    Example:
+        >>> step_size(Specification(optimizer="adam")), step_size(Specification(optimizer="ekf_joint"))
+        (0.003, 1.0)
+    """
+    return 1.0 if specification.optimizer in JACOBIAN_OPTIMIZERS else specification.learning_rate
+
+
 def cell_update_for(specification: Specification, shape: tuple[int, int]) -> CellUpdate:
     """Return what moves the weights, by the optimizer's name.
 

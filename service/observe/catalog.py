@@ -89,7 +89,11 @@ METRICS = (
     ),
     Metric("drift_events_total", "counter", "Drifts signalled.", ("detector", "level")),
     Metric("gradient_norm", "histogram", "Gradient norm of each update, before clipping."),
-    Metric("gradient_applied_norm", "histogram", "Gradient norm of each update, after clipping."),
+    Metric(
+        "gradient_applied_norm",
+        "histogram",
+        "Gradient norm of each update, after clipping; a filter bounds errors instead.",
+    ),
     Metric("updates_total", "counter", "Updates of the recurrent weights."),
     Metric("gradient_clipped_total", "counter", "Updates whose gradient was clipped."),
     Metric(
@@ -116,7 +120,12 @@ METRICS = (
         "Size of an update over the size of the weights, recent rows.",
         ("group", "stat"),
     ),
-    Metric("learning_rate", "gauge", "Mean learning rate of recent rows; guards halve it.", ("group",)),
+    Metric(
+        "learning_rate",
+        "gauge",
+        "Mean learning rate of recent rows, 1 of a filter; guards halve it.",
+        ("group",),
+    ),
     Metric("weight_norm", "gauge", "Mean norm of the weights of recent rows.", ("group",)),
     Metric("dead_unit_ratio", "gauge", "Mean share of units silent or saturated for 1,000 events."),
     Metric("effective_rank", "gauge", "Directions that the units' read-outs have, recent rows.", ("stat",)),

@@ -29,7 +29,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from models.bank import StepResult
+from models.bank import StepResult, step_size
 from models.specification import Specification
 from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, NAIVE, RESTORE_SOURCES, WINDOWS, Metric
 from service.observe.figures import Array, Buckets, MovingMean, Recent, add_counts, closed
@@ -77,7 +77,8 @@ class Metrics(Collector):
         self._detector = specification.drift_detector
 
         self._stability = StabilityFigures(specification)
-        self._clip_norm = specification.clip_norm
+        # A filter bounds errors and not gradients.
+        self._norm_max = specification.clip_norm if step_size(specification) < 1.0 else np.inf
 
         self._samples: dict[str, _Samples] = {
             metric.name: {} if metric.labels else {(): 0.0}
@@ -202,7 +203,7 @@ class Metrics(Collector):
         self._add("updates_total", int(updated.sum()))
         self._add("gradient_clipped_total", int(clipped.sum()))
         applied = norm[updated & np.isfinite(norm)]
-        self._buckets["gradient_applied_norm"].observe(np.minimum(applied, self._clip_norm))
+        self._buckets["gradient_applied_norm"].observe(np.minimum(applied, self._norm_max))
         watched = self._finite_rows(joined("stability")[joined("begun")], "influence")
         self._stability.add(watched, joined("guard"))
         self._add("drift_events_total", int(joined("drift").sum()), self._detector, "drift")

@@ -8,7 +8,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from models.bank import GUARD_ACTIONS, STABILITY_FIGURES, Audit, memory_horizon
+from models.bank import GUARD_ACTIONS, STABILITY_FIGURES, Audit, memory_horizon, step_size
 from models.specification import Specification
 from service.observe.figures import Array, MovingMean, Recent, closed
 
@@ -32,7 +32,7 @@ class StabilityFigures:
     """
 
     def __init__(self, specification: Specification) -> None:
-        self._rate = specification.learning_rate
+        self._rate = step_size(specification)
         self._recurrent = "recurrent" in specification.experts
         self._recent = Recent(len(STABILITY_FIGURES))
         self._looked = Recent(len(STABILITY_FIGURES))

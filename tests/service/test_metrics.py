@@ -25,7 +25,7 @@ from service.stream.shard import Shard
 
 NOW = 1_700_000_000.0
 EXPERTS = ("last_value", "seasonal", "linear", "recurrent")
-SPECIFICATION = Specification(experts=EXPERTS, units=4, lags=4)
+SPECIFICATION = Specification(experts=EXPERTS, units=4, lags=4, optimizer="adam")
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
