@@ -4,8 +4,8 @@ numba turns each function into machine code, optimised with all that it calls, b
 function none of that is used but its unoptimised text, which is linked into the caller and optimised again there. So here it
 is only kept, until a function that Python calls is linked with all that is under it, optimised and turned into machine code.
 
-And numba asks again and again for what it has found before: which operator serves two types, which functions have been
-registered, which arguments are literal; and it looks for closures, contexts and the like that no function here has.
+And numba asks again and again for what it has found before: which operator serves two types, and which flags are set; it
+compiles a function for each constant that it is called with; and it looks for closures, contexts and the like that no function here has.
 
 The parts of numba that this is built on are no public interface: `jit` takes this way with
 the versions alone that are known to have them.
@@ -139,7 +139,6 @@ class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
         state.typingctx = SealedTyping(typing)
         state.library = SealedLibrary(state.targetctx.codegen(), "sealed")
         state.library.enable_object_caching()
-        state.targetctx.load_additional_registries = _nothing  # they have just been
 
     def compile_extra(self, func: object) -> object:
         """Compile a function, without looking for garbage on the way: there is little, and much to look through."""
@@ -166,10 +165,6 @@ class LinkedCompiler(SealedCompiler):
         """Take what to compile, and how."""
         super().__init__(*what)
         self.state.library = LinkedLibrary(self.state.targetctx.codegen(), "inner")
-
-
-def _nothing() -> None:
-    """Do nothing."""
 
 
 _NO_ENGINE: Final = _NoEngine()
