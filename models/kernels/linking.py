@@ -14,7 +14,9 @@ the versions alone that are known to have them.
 from __future__ import annotations
 
 import gc
-from typing import Any, ClassVar, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 from numba.core import codegen, compiler, typed_passes, types, typing, untyped_passes
 
@@ -108,24 +110,48 @@ class SealedFlags(_compiler.Flags):  # type: ignore[misc]  # as above
 
 
 class SealedTyping(_typing.Context):  # type: ignore[misc]  # as above
-    """Numba's own knowledge of types, which resolves what it has resolved before at once."""
-
-    _resolved: ClassVar[dict[tuple[object, ...], object]] = {}
+    """Numba's own knowledge of types, by which an inner function is not compiled again for each constant it is called with."""
 
     def __init__(self, known: Any) -> None:  # noqa: ANN401  numba has few types
         """Share what numba knows."""
         self.__dict__ = known.__dict__
 
     def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:  # noqa: ANN401  as above
-        """Return the signature of a call: of an inner function by types alone, since by values it would be compiled for each."""
+        """Return the signature of a call."""
         if isinstance(func, _types.Dispatcher):
-            return super().resolve_function_type(func, tuple(_types.unliteral(kind) for kind in args), kws)
-        if not isinstance(func, _types.Function) or kws:
-            return super().resolve_function_type(func, args, kws)
-        key = (func, args)
-        if key not in self._resolved:
-            self._resolved[key] = super().resolve_function_type(func, args, kws)
-        return self._resolved[key]
+            args = tuple(_types.unliteral(kind) for kind in args)
+        return super().resolve_function_type(func, args, kws)
+
+
+@contextmanager
+def _remembering() -> Iterator[None]:
+    """Resolve an operator for the same types once, and look for no garbage: there is little, and much to look through.
+
+    Numba tries all that an operator can mean at each place where it stands, twice, which takes a seventh of all time. Numbers
+    and arrays are told apart by their types alone, whatever constant a number is. Numba's lock is held.
+    """
+    operator, found = _types.functions.BaseFunction, dict[Any, Any]()
+    resolve, collects = operator.get_call_type, gc.isenabled()
+
+    def remembered(self: Any, context: Any, args: Any, kws: Any) -> Any:  # noqa: ANN401  as above
+        if all(isinstance(kind, _types.Number | _types.Array) for kind in args):
+            key = (self, tuple(_types.unliteral(kind) for kind in args))
+        else:
+            key = (self, args)
+        if kws:
+            return resolve(self, context, args, kws)
+        if key not in found:
+            found[key] = resolve(self, context, args, kws)
+        return found[key]
+
+    gc.disable()
+    operator.get_call_type = remembered
+    try:
+        yield
+    finally:
+        operator.get_call_type = resolve
+        if collects:
+            gc.enable()
 
 
 class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
@@ -141,14 +167,9 @@ class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
         state.library.enable_object_caching()
 
     def compile_extra(self, func: object) -> object:
-        """Compile a function, without looking for garbage on the way: there is little, and much to look through."""
-        collects = gc.isenabled()
-        gc.disable()
-        try:
+        """Compile a function that Python calls, with all that is under it."""
+        with _remembering():
             return super().compile_extra(func)
-        finally:
-            if collects:
-                gc.enable()
 
     def define_pipelines(self) -> list[object]:
         """Return the passes that change what is compiled here: no closures, contexts, array expressions, or code for Python."""
@@ -165,6 +186,10 @@ class LinkedCompiler(SealedCompiler):
         """Take what to compile, and how."""
         super().__init__(*what)
         self.state.library = LinkedLibrary(self.state.targetctx.codegen(), "inner")
+
+    def compile_extra(self, func: object) -> object:
+        """Compile a function, within one that Python calls."""
+        return super(SealedCompiler, self).compile_extra(func)
 
 
 _NO_ENGINE: Final = _NoEngine()
