@@ -23,6 +23,9 @@ class Observation:
         scale: the running scale of one-step increments, raw units, positive, (B,).
         increment: (value - previous value) / scale, winsorised, (B,); 0 at a series' first event.
         deviation: (value - running mean) / running deviation of the level, winsorised, (B,).
+        steady_increment: the increment where an outlier counts as what was expected, see `models.steady`, (B,).
+        steady_deviation: as above, of the deviation, (B,).
+        steady_offset: (the level that an outlier counts as - value) / scale, 0 where there is none, (B,).
         seasonal_level: what stood one season before the forecast's time, relative to this event's
             value, scaled, (B, H); while no season is known, the running mean instead.
         seasonal_change: how the series went on one season and one week of seasons ago, scaled and
@@ -37,6 +40,9 @@ class Observation:
     scale: Array
     increment: Array
     deviation: Array
+    steady_increment: Array
+    steady_deviation: Array
+    steady_offset: Array
     seasonal_level: Array
     seasonal_change: Array
     features: Array

@@ -32,6 +32,7 @@ from models.protocols import Array, BoolArray, Fields, IntArray, State
 from models.scaling import FeatureScale, IncrementScale, winsorise
 from models.season import Season
 from models.specification import Specification
+from models.steady import SteadyLevel
 from models.tables import entry
 
 RESIDUAL_SPAN_EVENTS = 200.0
@@ -41,7 +42,7 @@ RESIDUAL_WINSOR = 4.0
 DRIFT_VALUE_MAX = 8.0
 """Drift is about many errors that grew, not about one that is huge."""
 
-OUTLIER_SPREADS = 8.0 * (2.0 / np.pi) ** 0.5
+OUTLIER_SPREADS = 8.0 / (2.0 / np.pi) ** 0.5
 """Errors of so many mean sizes are outliers: eight deviations, if errors were normal. They are learned from as if they were smaller."""
 
 FORECASTS = ("prediction", "quantiles", "expert_predictions")
@@ -125,7 +126,7 @@ class Forecaster:
         horizons = specification.horizons
         self.n_horizons, self.n_experts = len(horizons), len(specification.experts)
         self.clock = LabelClock(horizons)
-        self.scale = IncrementScale()
+        self.scale, self.steady = IncrementScale(), SteadyLevel()
         self.features = FeatureScale(specification.n_inputs)
         self.season = Season(specification.season_max, horizons)
         self.experts = {
@@ -153,6 +154,7 @@ class Forecaster:
             "mixture": self.mixture.init_state(),
             "interval": self.interval.init_state(),
             "anomaly": self.anomaly.init_state(),
+            "steady": self.steady.init_state(),
             "drift": self.detector.init_state(),
             "pending": {
                 "level": np.zeros(n_slots),
@@ -181,17 +183,23 @@ class Forecaster:
         observed = ~np.isnan(level)
         valid = due & observed[:, None]
         settled = self._settle(states, slot=slot, origin=origin, valid=valid, level=level)
-        level = np.where(observed, level, self._expected(states, slot[:, 0], due[:, 0]))
+        expected = self._expected(states, slot[:, 0], due[:, 0])
+        level = np.where(observed, level, expected)
         self.clock.tick(states["clock"])
 
+        first = states["scale"]["seen"] == 0
         then, begin, known = self.season.update(states["season"], time, level)
         scale, increment, deviation = self.scale.update(states["scale"], level, observed)
+        steady, change = self.steady.update(states["steady"], level, expected, settled["outlier"])
         seasonal = np.where(known[..., 0], then[..., 0], states["scale"]["mean"][:, None])
         observation = Observation(
             level=level,
             scale=scale,
             increment=increment,
             deviation=deviation,
+            steady_increment=np.where(first, 0.0, winsorise(change / scale)),
+            steady_deviation=self.scale.deviation(states["scale"], steady),
+            steady_offset=(steady - level) / scale,
             seasonal_level=(seasonal - level[:, None]) / scale[:, None],
             seasonal_change=winsorise((then - begin) / scale[:, None, None]),
             features=self.features.update(states["features"], features),

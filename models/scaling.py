@@ -77,7 +77,6 @@ class IncrementScale:
         bound = WINSOR_SCALES * np.sqrt(before)
         bounded = np.where(bound > 0.0, np.clip(off, -bound, bound), off)
         spread = np.where(observed, before + rate_mean * (bounded * bounded - before), before)  # Eq. (4)
-        deviation = np.sqrt(spread)
         state["seen"] = seen + observed
         state["level"] = level.copy()
         state["mean"] = mean
@@ -90,8 +89,13 @@ class IncrementScale:
         return (
             scale,
             winsorise(increment / scale),
-            winsorise(off / np.where(deviation > TINY, deviation, 1.0)),
+            self.deviation(state, level),
         )
+
+    def deviation(self, state: State, level: Array) -> Array:
+        """Return how far levels are from the running mean, in deviations of the level and winsorised, (B,)."""
+        root = np.sqrt(state["spread"])
+        return winsorise((level - state["mean"]) / np.where(root > TINY, root, 1.0))
 
     def known(self, state: State) -> BoolArray:
         """Say where there is a scale: the value has changed at least once, (B,)."""

@@ -11,6 +11,8 @@ theta moves by it and the residual, see `cell_updates`. Nothing else of the past
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.cells import CELLS
@@ -69,6 +71,7 @@ class Recurrent:
             "params": params,
             "state": self.cell.init_state(),
             "lags": np.zeros(self.lags),
+            "offset": np.zeros(self.n_rows),
             "jacobian": np.zeros((self.cell_update.n_slots, self.cell.n_params_per_unit, self.cell.n_units)),
             "gradient_norm": zero,
             "updated": np.zeros((), dtype=np.bool_),
@@ -86,7 +89,7 @@ class Recurrent:
     def learn(self, state: State, due: Due) -> None:
         """Take the labels that are due into the readout and, by the kept gradients, into the cell."""
         rows = np.arange(len(due.slot))[:, None]
-        learn_readout(state, due)
+        learn_readout(state, replace(due, target=due.target - state["offset"][rows, due.origin]))
         jacobian = state["jacobian"][rows, due.slot[:, : self.cell_update.n_kept]]
         optimizer = _part(state, "optimizer")
         update, figures = self.cell_update.learn(optimizer, due, jacobian, state["params"])
@@ -101,8 +104,8 @@ class Recurrent:
         """Advance the cell and its influence by this event, forecast, and keep each gradient, (B, H)."""
         seen = np.concatenate(
             (
-                observation.increment[:, None],
-                observation.deviation[:, None],
+                observation.steady_increment[:, None],
+                observation.steady_deviation[:, None],
                 observation.features,
             ),
             axis=1,
@@ -127,9 +130,10 @@ class Recurrent:
         read, slope = self.cell.read_out(state["state"])
         watch.watch_units(state, read, saturated)
         n_rows = len(observation.slot)
-        state["lags"] = np.concatenate((observation.increment[:, None], state["lags"][:, :-1]), axis=1)
+        steady = replace(observation, deviation=observation.steady_deviation)
+        state["lags"] = np.concatenate((observation.steady_increment[:, None], state["lags"][:, :-1]), axis=1)
         flat = read.reshape(n_rows, self.n_read)
-        inputs = np.concatenate((flat, linear_inputs(state["lags"], observation, self.season_at)), axis=1)
+        inputs = np.concatenate((flat, linear_inputs(state["lags"], steady, self.season_at)), axis=1)
         n_kept = self.cell_update.n_kept
         of_units = state["weights"][:, :n_kept, : self.n_read].reshape(n_rows, n_kept, *read.shape[1:])
         credit = np.zeros((n_rows, n_kept, self.cell.n_parts, self.cell.n_units))
@@ -138,6 +142,8 @@ class Recurrent:
         rows = np.arange(n_rows)[:, None]
         state["jacobian"][rows, observation.slot[:, :n_kept]] = self.rule.gradient(memory, credit)  # Eq. (2)
         forecast = forecast_readout(state, inputs, observation, self.forgetting)  # Eq. (1)
+        forecast = observation.steady_offset[:, None] + forecast
+        state["offset"][rows[:, 0], observation.row] = observation.steady_offset
         lost: BoolArray = ~np.all(np.isfinite(forecast), axis=1)
         state["reset"] = (
             state["reset"] | lost

@@ -26,7 +26,7 @@ from models.kernels.forecaster_parts import (
     mixture_combine,
     season_update,
 )
-from models.kernels.forecaster_scales import features_update, scale_update
+from models.kernels.forecaster_scales import deviation_of, features_update, scale_update, steady_update
 from models.kernels.forecaster_settle import learn, score
 from models.kernels.forecaster_watch import watch_event
 from models.kernels.forecaster_work import (
@@ -102,13 +102,18 @@ def advance(
     time: float,
     level: float,
     observed: bool,
+    awaited: float,
+    outlier: bool,
     features: Array,
     denominators: Array,
     w: Work,
 ) -> float:
     """Advance season, scale and state by the event, and let each expert forecast; return the scale."""
     season_update(f, i, at, c, size.levels, time, level, cycles, horizons, w.then, w.begin, w.season_known)
+    first = i[at.scale_seen] == 0
     scale, increment, deviation = scale_update(f, i, at, c, level, observed)
+    steady, change = steady_update(f, g, at, level, awaited, outlier)
+    steady_increment = 0.0 if first else clipped(change / scale, c.winsor)
     features_update(f, i, at, c, features, w.features)
     put_beside(c, season_at, periods, harmonics, time, scale, deviation, w)
     row = (i[at.clock_count] - 1) % size.rows  # the clock has counted this row already
@@ -126,8 +131,7 @@ def advance(
                 e,
                 size,
                 c,
-                increment,
-                deviation,
+                (steady_increment, deviation_of(f, at, c, steady), (steady - level) / scale),
                 w.features,
                 w.beside,
                 row,
@@ -322,8 +326,9 @@ def events(
             if not begun:
                 say_nothing(f, at, size, c, row, w)
                 continue
+            awaited = expected(f, i, at, horizons)
             if not observed:
-                level = expected(f, i, at, horizons)
+                level = awaited
             score(f, i, g, at, size, c, horizons, level, observed, row, row_flags, w)
             fine = (
                 learn(f, i, g, at, of, size, c, missed, level, observed, row, row_flags, roots[k], w) and fine
@@ -344,6 +349,8 @@ def events(
                 times[b],
                 level,
                 observed,
+                awaited,
+                row[experts_at(size) + 3 * size.horizons * size.experts + GUARD] > 0.0,
                 features[place],
                 denominators[k],
                 w,

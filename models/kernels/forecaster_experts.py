@@ -82,7 +82,13 @@ def readout_settle(floats: Array, of: Experts, e: int, row: int, c: Constants, d
 
 @inner
 def readout_learn(
-    floats: Array, of: Experts, e: int, origins: IntArray, known: BoolArray, target: Array, bound: Array
+    floats: Array,
+    of: Experts,
+    e: int,
+    origins: IntArray,
+    known: BoolArray,
+    target: Array,
+    bound: Array,
 ) -> None:
     """Twin of `learn_readout`: labels that are due, (H,), into the weights of an expert."""
     n = of.inputs[e]
@@ -95,7 +101,8 @@ def readout_learn(
         gain = floats[first : first + n]
         first = of.weights_at[e] + h * n
         weights = floats[first : first + n]
-        error = clipped(target[h] - weighed_inputs(weights, phi), bound[h])
+        offset = floats[of.offset_at[e] + origins[h]] if of.offset_at[e] >= 0 else 0.0
+        error = clipped(target[h] - offset - weighed_inputs(weights, phi), bound[h])
         if np.isfinite(error):
             for i in range(n):
                 weights[i] += gain[i] * error
@@ -207,8 +214,7 @@ def recurrent_forecast(
     e: int,
     size: Sizes,
     c: Constants,
-    increment: float,
-    deviation: float,
+    steady: tuple[float, float, float],
     features: Array,
     beside: Array,
     row: int,
@@ -222,6 +228,7 @@ def recurrent_forecast(
     """Twin of `Recurrent.forecast`: write a forecast for each horizon, keep the inputs, and each gradient at its slot."""
     n, m, n_inputs = size.units, len(seen), of.inputs[e]
     q = 2 + 2 * m
+    increment, deviation, offset = steady
     seen[0], seen[1] = increment, deviation
     copied(features, seen, 2)
     rtu_advance(floats, ints, flags, at, size, c, seen)
@@ -235,13 +242,15 @@ def recurrent_forecast(
     inputs = floats[first : first + n_inputs]
     copied(read, inputs, 0)
     put_inputs(inputs, 2 * n, lags, beside)
+    inputs[2 * n + len(lags)] = deviation
+    floats[of.offset_at[e] + row] = offset
     readout_gain(floats, of, e, row, denominators)
     trace = floats[at.recurrent_memory_trace : at.recurrent_memory_trace + 2 * q * n]
     lost = False
     for h in range(size.horizons):
         first = of.weights_at[e] + h * n_inputs
         weights = floats[first : first + n_inputs]
-        forecast[h] = weighed_inputs(weights, inputs)
+        forecast[h] = offset + weighed_inputs(weights, inputs)
         lost = lost or not np.isfinite(forecast[h])
         if h >= size.kept:
             continue

@@ -23,6 +23,12 @@ class Places(NamedTuple):
     scale_mean: int
     scale_variance: int
     scale_spread: int
+    steady_level: int
+    steady_raw: int
+    steady_expected: int
+    steady_trust: int
+    steady_outlier: int
+    steady_judged: int
     scale_lowest: int
     scale_highest: int
     features_seen: int
@@ -116,6 +122,7 @@ class Experts(NamedTuple):
     gain_at: IntArray
     weights_at: IntArray
     covariance_at: IntArray
+    offset_at: IntArray
     forgetting: Array
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from models.kernels.forecaster_parts import Constants, Places, clipped
 from models.kernels.jit import inner
-from models.protocols import Array, IntArray
+from models.protocols import Array, BoolArray, IntArray
+from models.steady import RATE, TRUST_MIN
 
 
 @inner
@@ -17,11 +18,9 @@ def scale_update(
     if not observed:
         root = np.sqrt(floats[at.scale_variance])
         scale = root if root > c.tiny else 1.0
-        increment, off = level - floats[at.scale_level], level - floats[at.scale_mean]
+        increment = level - floats[at.scale_level]
         floats[at.scale_level] = level
-        deviation = np.sqrt(floats[at.scale_spread])
-        unit = deviation if deviation > c.tiny else 1.0
-        return scale, clipped(increment / scale, c.winsor), clipped(off / unit, c.winsor)
+        return scale, clipped(increment / scale, c.winsor), deviation_of(floats, at, c, level)
     seen = ints[at.scale_seen]
     first = seen == 0
     rate = max(1.0 / c.scale_span, 1.0 / max(seen, 1))
@@ -45,9 +44,30 @@ def scale_update(
     bounded = clipped(off, bound) if bound > 0.0 else off
     spread = before + rate_mean * (bounded * bounded - before)
     floats[at.scale_spread] = spread
-    deviation = np.sqrt(spread)
-    unit = deviation if deviation > c.tiny else 1.0
-    return scale, clipped(increment / scale, c.winsor), clipped(off / unit, c.winsor)
+    return scale, clipped(increment / scale, c.winsor), deviation_of(floats, at, c, level)
+
+
+@inner
+def deviation_of(floats: Array, at: Places, c: Constants, level: float) -> float:
+    """Twin of `IncrementScale.deviation`."""
+    root = np.sqrt(floats[at.scale_spread])
+    return clipped((level - floats[at.scale_mean]) / (root if root > c.tiny else 1.0), c.winsor)
+
+
+@inner
+def steady_update(
+    floats: Array, flags: BoolArray, at: Places, level: float, expected: float, outlier: bool
+) -> tuple[float, float]:
+    """Twin of `SteadyLevel.update`."""
+    first = outlier and not flags[at.steady_outlier]
+    if flags[at.steady_judged]:
+        back = abs(level - floats[at.steady_expected]) < abs(level - floats[at.steady_raw])
+        floats[at.steady_trust] += RATE * ((1.0 if back else -1.0) - floats[at.steady_trust])
+    steady = expected if first and floats[at.steady_trust] > TRUST_MIN else level
+    change = steady - floats[at.steady_level]
+    floats[at.steady_level], floats[at.steady_raw], floats[at.steady_expected] = steady, level, expected
+    flags[at.steady_outlier], flags[at.steady_judged] = outlier, first
+    return steady, change
 
 
 @inner

@@ -193,7 +193,7 @@ class ForecasterTwin:
         return result, sound
 
 
-READOUT_FIELDS: Final = ("lags", "inputs", "gain", "weights", "covariance")
+READOUT_FIELDS: Final = ("lags", "inputs", "gain", "weights", "covariance", "offset")
 
 
 def _experts(forecaster: Forecaster, layout: Layout) -> Experts:
@@ -206,7 +206,7 @@ def _experts(forecaster: Forecaster, layout: Layout) -> Experts:
         places = layout.places.get(f"expert.{name}", {})
         found["kinds"].append(KINDS[type(expert)])
         for field in READOUT_FIELDS:
-            found[f"{field}_at"].append(places[field].start if own else -1)
+            found[f"{field}_at"].append(places[field].start if field in places else -1)
         found["lags"].append(own.lags if own else 0)
         found["inputs"].append(own.n_readout if isinstance(own, Recurrent) else own.n_inputs if own else 0)
         forgetting.append(own.forgetting if own else 1.0)

@@ -39,6 +39,9 @@ def observations(count: int, *, seed: int = 0) -> list[Observation]:
             scale=np.ones(1),
             increment=rng.normal(size=1),
             deviation=3.0 * rng.normal(size=1),
+            steady_increment=rng.normal(size=1),
+            steady_deviation=rng.normal(size=1),
+            steady_offset=rng.normal(size=1),
             seasonal_level=rng.normal(size=(1, 2)),
             seasonal_change=rng.normal(size=(1, 2, 2)),
             features=rng.normal(size=(1, 1)),
@@ -111,8 +114,8 @@ def test_the_readout_sees_the_units_the_lags_and_what_stands_beside_them(cell: s
     last, read = events[-1], expert.cell.read_out(state["state"])[0][0]
     expected = [
         *read.reshape(-1),
-        *(event.increment[0] for event in events[:-4:-1]),
-        last.deviation[0],
+        *(event.steady_increment[0] for event in events[:-4:-1]),
+        last.steady_deviation[0],
         *last.features[0],
         1.0,
         *last.calendar[0],
@@ -120,7 +123,9 @@ def test_the_readout_sees_the_units_the_lags_and_what_stands_beside_them(cell: s
     ]
     assert state["inputs"][0, last.row[0]].tolist() == expected
     for place in range(len(HORIZONS)):
-        np.testing.assert_allclose(forecast[place], state["weights"][0, place] @ expected, rtol=1e-12)
+        np.testing.assert_allclose(
+            forecast[place], last.steady_offset[0] + state["weights"][0, place] @ expected, rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("cell", CELLS)
