@@ -35,8 +35,12 @@ QUIET_SECONDS = 1.0
 RATE_SECONDS = 5.0
 TIME_LENGTH_MAX = 40
 
-DRIFT, RESTART = 1, 2
-"""Marks of a point; bits, for both may be."""
+DRIFT, RESTART, GUARD = 1, 2, 4
+"""Marks of a point; bits, for all may be."""
+EVERYDAY = frozenset({"winsorise", "clip", "skip"})
+"""What guards do too often to be marked."""
+WATCHED = ("lyapunov", "update_ratio", "dead_ratio", "rate_factor", "effective_rank", "log_condition")
+"""Figures of stability that are shown of the chosen series."""
 
 
 class WorkerStatus(TypedDict, total=False):
@@ -81,7 +85,8 @@ class _Panel:
             *quantiles[inner : inner + 2],
         )
         forecast = self._waiting.pop(row, (math.nan,) * 5)
-        marks = DRIFT * bool(figures["drift"]) | RESTART * self.restarted
+        acted = not EVERYDAY.issuperset(figures["guard"])
+        marks = DRIFT * bool(figures["drift"]) | RESTART * self.restarted | GUARD * acted
         self.restarted = False
         point = [
             row,
@@ -91,6 +96,7 @@ class _Panel:
             *_short(figures["gradient_norm"], figures["influence_norm"]),
             _short(*self._errors.values()),
             _short(*first["weights"].values()),
+            _short(*(figures["stability"][name] for name in WATCHED)),
         ]
         self.points.append((sequence, point))
 

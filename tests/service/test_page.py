@@ -16,11 +16,21 @@ import pytest
 from models.specification import Specification
 from service.observe import live
 from service.observe import server as server_module
-from service.observe.live import DRIFT, FILES, PAGE, POINTS_MAX, RESTART, LiveFeed, LiveServer
+from service.observe.live import (
+    DRIFT,
+    FILES,
+    GUARD,
+    PAGE,
+    POINTS_MAX,
+    RESTART,
+    WATCHED,
+    LiveFeed,
+    LiveServer,
+)
 from tests.service.live_events import HOSTILE_NAME, predictions
 
 ROW, TIME, ACTUAL, PREDICTED, LOWER, UPPER, INNER_LOWER, INNER_UPPER = range(8)
-ANOMALY, MARKS, GRADIENT, INFLUENCE, ERRORS, WEIGHTS = range(8, 14)
+ANOMALY, MARKS, GRADIENT, INFLUENCE, ERRORS, WEIGHTS, STABILITY = range(8, 15)
 
 
 def points_of(feed: LiveFeed, name: str) -> list[list[Any]]:
@@ -100,6 +110,20 @@ def test_drift_and_the_worker_s_return_are_marked_in_every_panel() -> None:
         feed.prediction(message)
     assert [point[MARKS] for point in points_of(feed, "a")] == [0, DRIFT, RESTART, 0]
     assert [point[MARKS] for point in points_of(feed, "b")] == [0, 0, RESTART, 0]
+
+
+def test_what_a_guard_did_is_marked_unless_it_is_everyday_and_figures_of_stability_are_told() -> None:
+    feed = LiveFeed()
+    messages = list(predictions(["a"], 4))
+    messages[1]["targets"]["value"]["guard"] = ["winsorise", "clip", "skip"]
+    messages[2]["targets"]["value"]["guard"] = ["clip", "roll_back"]
+    for message in messages:
+        feed.prediction(message)
+    points = points_of(feed, "a")
+    assert [point[MARKS] for point in points] == [0, 0, GUARD, 0]
+    expected = messages[3]["targets"]["value"]["stability"]
+    assert expected["lyapunov"] < 0.0
+    assert points[3][STABILITY] == pytest.approx([expected[name] for name in WATCHED], rel=1e-6)
 
 
 def test_what_becomes_of_the_worker_is_news_while_no_prediction_comes() -> None:

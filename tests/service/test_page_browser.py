@@ -64,7 +64,7 @@ def test_it_draws_and_follows_and_the_console_stays_empty(
     assert len(page.driver.find_elements(By.CSS_SELECTOR, ".card")) == 6
     page.wait(lambda: page.driver.find_element(By.ID, "detail").is_displayed(), "the chosen series")
     painted = page.run(PAINTED, "")
-    assert len(painted) == 6 + 4
+    assert len(painted) == 6 + 5
     assert min(painted) > 0.01, painted
     before, first = page.run(FINGERPRINT, ".card"), page.number("#events")
     page.wait(lambda: page.number("#events") > first + 30, "more events")

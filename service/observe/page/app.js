@@ -1,11 +1,11 @@
 // The live page: takes the server's events, keeps the last points of each series, and draws them.
 
-import { errorChart, expertColour, normChart, seriesChart, timeLabels, weightChart } from "./charts.js";
+import { errorChart, expertColour, exponentChart, normChart, seriesChart, timeLabels, weightChart } from "./charts.js";
 import * as words from "./words.js";
 
 const SILENCE_MS = 5000; // The server sends something each second; after this long it is taken for gone.
 const RETRY_MS = 1000;
-const COLUMNS = ["rows", "times", "actual", "predicted", "lower", "upper", "innerLower", "innerUpper", "anomaly", "marks", "gradient", "influence", "errors", "weights"];
+const COLUMNS = ["rows", "times", "actual", "predicted", "lower", "upper", "innerLower", "innerUpper", "anomaly", "marks", "gradient", "influence", "errors", "weights", "stability"];
 
 const $ = (id) => document.getElementById(id);
 let panels = new Map();
@@ -139,6 +139,7 @@ function openDetail(panel) {
       errorChart($("error-chart"), panel, methods),
       weightChart($("weight-chart"), panel, state.experts),
       normChart($("norm-chart"), panel),
+      exponentChart($("exponent-chart"), panel),
     ],
   };
 }
@@ -175,6 +176,7 @@ function drawDetail() {
   const { error, best, skill } = standing(panel);
   $("detail-sentence").textContent = words.errorSentence(error, best?.error, best?.name, state.error_span, panel.rows.at(-1) + 1);
   $("detail-sentence").dataset.kind = words.skillBadge(skill).kind;
+  setText($("stability-reading"), words.stabilityText(panel.stability.at(-1)));
   for (const { draw } of detail.charts) draw();
   read(panel, detail.charts[0].chart.cursor.idx);
 }

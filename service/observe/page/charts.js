@@ -5,6 +5,7 @@ import { axisText, timeText } from "./words.js";
 
 export const DRIFT = 1;
 export const RESTART = 2;
+export const GUARD = 4;
 // An anomaly score is the share of past events that were less surprising: this is one event in 200.
 export const ANOMALY = 0.995;
 const PADDING = 16; // At the right of a chart, in pixels.
@@ -98,7 +99,7 @@ function drawMarks(chart, panel) {
   ctx.clip();
   for (let i = 0; i < panel.rows.length; i += 1) {
     const x = chart.valToPos(panel.rows[i], "x", true);
-    for (const [bit, name, dash] of [[DRIFT, "drift", []], [RESTART, "restart", [4 * pixel, 3 * pixel]]]) {
+    for (const [bit, name, dash] of [[DRIFT, "drift", []], [RESTART, "restart", [4 * pixel, 3 * pixel]], [GUARD, "guard", [pixel, 2 * pixel]]]) {
       if (!(panel.marks[i] & bit)) continue;
       ctx.strokeStyle = colour(name);
       ctx.lineWidth = 1.5 * pixel;
@@ -255,9 +256,15 @@ export function decades(_, __, low, high) {
 
 const positive = (values) => values.map((value) => (value > 0 ? value : null));
 
-// Gradient and influence norm, on an axis of powers of ten.
+// Places of figures in what is told of stability.
+const EXPONENT = 0;
+const UPDATE = 1;
+const told = (panel, place) => panel.stability.map((figures) => figures[place]);
+
+// Gradient and influence norm, and where it is told the size of updates over that of the weights, on an axis of powers of ten.
 export function normChart(element, panel, hooks = {}) {
-  const data = () => [panel.rows, positive(panel.gradient), positive(panel.influence)];
+  const updates = () => (panel.stability ? [positive(told(panel, UPDATE))] : []);
+  const data = () => [panel.rows, positive(panel.gradient), positive(panel.influence), ...updates()];
   const chart = create(
     element,
     {
@@ -268,7 +275,27 @@ export function normChart(element, panel, hooks = {}) {
       axes: axes(panel.timeOf, { splits: decades }),
       cursor: pointing(panel),
       hooks: { ...hooks, setSelect: drawnOut(panel) },
-      series: [{}, line("gradient", 1.25), line("influence", 2)],
+      series: [{}, line("gradient", 1.25), line("influence", 2), ...updates().map(() => line("update", 1.25))],
+    },
+    data(),
+  );
+  return { chart, draw: () => chart.setData(data()) };
+}
+
+// The Lyapunov exponent, with 0 always in sight: below it the past fades.
+export function exponentChart(element, panel) {
+  const data = () => [panel.rows, panel.rows.map(() => 0), told(panel, EXPONENT)];
+  const chart = create(
+    element,
+    {
+      scales: {
+        x: { time: false, range: rowRange },
+        y: { range: (_, low, high) => { const room = 0.08 * (high - low || 1); return [low - room, high + room]; } },
+      },
+      axes: axes(panel.timeOf),
+      cursor: pointing(panel),
+      hooks: { setSelect: drawnOut(panel) },
+      series: [{}, line("muted", 1, { dash: [4, 4] }), line("exponent", 2)],
     },
     data(),
   );

@@ -64,6 +64,19 @@ export function errorSentence(error, naive, name, span, rows, over = overText(sp
   return `${over} the forecast was wrong by ${errorText(error)} on average: ${verdict} the best naive forecast (${expertText(name)}: ${errorText(naive)}).`;
 }
 
+// Where a change of the state fades by its exponent, a hundredth is left of it after so many rows.
+export function stabilityText(figures) {
+  if (!figures || figures.every((figure) => figure === 0)) return "No recurrent method is in this model.";
+  const [exponent, , dead, factor, rank, condition] = figures;
+  const memory = exponent < 0 ? `It remembers some ${countText(Math.log(0.01) / exponent)} rows` : "Its state is chaotic";
+  const looked = rank > 0
+    ? `; its units say ${rounded.format(rank)} different things, and its readout is conditioned as 10^${rounded.format(condition)}`
+    : "";
+  const units = dead > 0 ? ` ${Math.round(100 * dead)}% of its units are dead.` : "";
+  const slower = factor < 1 ? ` A guard has slowed its learning to ${rounded.format(100 * factor)}%.` : "";
+  return `${memory}${looked}.${units}${slower}`;
+}
+
 function ago(seconds) {
   const [value, unit] = seconds < 90 ? [seconds, "s"] : seconds < 5400 ? [seconds / 60, "min"] : [seconds / 3600, "h"];
   return `${Math.max(0, Math.round(value))}\u00a0${unit}`;
