@@ -15,9 +15,9 @@ from matplotlib import pyplot as plt  # noqa: E402  the back end is chosen first
 from matplotlib.figure import Figure  # noqa: E402
 
 
-def figure(*, width: float = 7.0, height: float = 4.0, columns: int = 1) -> tuple[Figure, Any]:
+def figure(*, width: float = 7.0, height: float = 4.0, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:
     """Return a figure and its axes."""
-    return plt.subplots(1, columns, figsize=(width, height), layout="constrained")
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
 
 
 def save(canvas: Figure, path: Path) -> None:
