@@ -14,6 +14,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
 from benchmarks import accuracy, coverage, missing, robust  # noqa: E402
+from benchmarks.drift import command as drift  # noqa: E402
 from benchmarks.kernels import command as kernels  # noqa: E402
 from benchmarks.nab import command as nab  # noqa: E402
 from benchmarks.tasks import command as tasks  # noqa: E402
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "kernels": kernels.main,
     "missing": missing.main,
     "robust": robust.main,
+    "drift": drift.main,
 }
 
 
@@ -40,6 +42,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a small part of each, to see that it runs")
     parser.add_argument("--only", nargs="+", help="of the tasks or kernels, these")
     parser.add_argument("--stability", action="store_true", help="of the kernels, what their figures cost")
+    parser.add_argument("--reactions", action="store_true", help="of drift: what reacting to it gains")
     arguments = parser.parse_args()
     names = list(BENCHMARKS) if arguments.name == "all" else [arguments.name]
     return max(BENCHMARKS[name](arguments) for name in names)

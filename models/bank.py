@@ -7,7 +7,7 @@ are gathered, the forecaster runs on the copies, and they are written back when 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -18,12 +18,13 @@ from models.experts.recovery import ACTIONS as GUARD_ACTIONS
 from models.experts.recovery import ATTEND
 from models.experts.watch import FIGURES as STABILITY_FIGURES
 from models.forecast_protocols import RecurrentExpert
-from models.forecaster import Forecaster, StepResult
+from models.forecaster import Forecaster
 from models.kernels import fused_forecaster_for
 from models.protocols import Array, BoolArray, Fields, IntArray
 from models.records import Layout, Parts, Record, write
 from models.specification import Specification
 from models.stability import memory_horizon
+from models.step_result import StepResult
 
 __all__ = [
     "GUARD_ACTIONS",
@@ -53,15 +54,14 @@ class Bank:
     """Models of many series, all of one specification.
 
     Example:
-            >>> import numpy as np
-            >>> from models.specification import Specification
-    from models.stability import memory_horizon
-            >>> bank = Bank(Specification(experts=("last_value",)))
-            >>> slot = np.array([bank.admit()])
-            >>> for t, y in enumerate([1.0, 3.0]):
-            ...     result = bank.step(slot, np.array([float(t)]), np.array([[y]]), np.empty((1, 0)))
-            >>> result.prediction.tolist(), result.error.tolist()
-            ([[[3.0]]], [[[2.0]]])
+        >>> import numpy as np
+        >>> from models.specification import Specification
+        >>> bank = Bank(Specification(experts=("last_value",)))
+        >>> slot = np.array([bank.admit()])
+        >>> for t, y in enumerate([1.0, 3.0]):
+        ...     result = bank.step(slot, np.array([float(t)]), np.array([[y]]), np.empty((1, 0)))
+        >>> result.prediction.tolist(), result.error.tolist()
+        ([[[3.0]]], [[[2.0]]])
     """
 
     def __init__(self, specification: Specification, *, capacity: int = 64, compiled: bool = True) -> None:
@@ -162,6 +162,7 @@ class Bank:
         else:
             result, sound = self._step(slots, times, values, joined)
         self._react(slots, result, sound)
+        self._react_to_drift(slots, result, sound)
         if not sound.all():
             raise NonFiniteError(
                 f"results of the slots {slots[~sound].tolist()} would not be finite; those were not changed"
@@ -186,14 +187,33 @@ class Bank:
         asked = ((result.guard & ATTEND) > 0) & sound[:, None]
         if not asked.any():
             return
+        done = self._done(slots, asked, self._forecaster.react)
+        result.guard[asked] = (result.guard[asked] & ~ATTEND) | done
+
+    def _react_to_drift(self, slots: IntArray, result: StepResult, sound: BoolArray) -> None:
+        """React where the loss drifted or a challenger is proven, and say what was done."""
+        reaction = self._forecaster.reaction
+        if reaction.choice == "none":
+            return
+        drift = result.drift[..., 0]
+        asked = (drift | (result.reaction > 0)) & sound[:, None]
+        if asked.any():
+            of_asked = drift[asked]
+            for slot in slots[asked.any(axis=1)].tolist():
+                self._audit.drop(slot)
+            result.reaction[asked] = self._done(slots, asked, lambda states: reaction.react(states, of_asked))
+
+    def _done(self, slots: IntArray, asked: BoolArray, do: Callable[[Parts], IntArray]) -> IntArray:
+        """Let something be done to models that ask for it, (B, K), and return what was, one number each."""
         rows, targets = np.nonzero(asked)
         copies = tuple(record[slots[rows], targets] for record in self._records)
         states = self._layout.views(copies)
         views = {part: dict(fields_) for part, fields_ in states.items()}
-        result.guard[asked] = (result.guard[asked] & ~ATTEND) | self._forecaster.react(states)
+        done = do(states)
         write(views, states)
         for record, copy in zip(self._records, copies, strict=True):
             record[slots[rows], targets] = copy
+        return done
 
     def _step(
         self, slots: IntArray, times: Array, values: Array, joined: Array

@@ -34,6 +34,7 @@ class Observation:
         calendar: where in the day and the week the event stands, see `models.calendar`, (B, C).
         row: where in a ring of as many rows as the longest horizon this event's things are kept, (B,).
         slot: where in the rings of `models.labels` this event's forecasts are kept, (B, H).
+        hasty: forget sooner at this event, see `models.drift.reactions`, (B,).
     """
 
     level: Array
@@ -49,6 +50,7 @@ class Observation:
     calendar: Array
     row: IntArray
     slot: IntArray
+    hasty: BoolArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Due:
             forecast was made, (B, H); 0 where not valid.
         residual: target - this expert's forecast, winsorised, (B, H); 0 where not valid.
         bound: what it was winsorised by, (B, H).
+        hasty: learn faster at this event, see `models.drift.reactions`, (B,).
     """
 
     valid: BoolArray
@@ -71,6 +74,7 @@ class Due:
     target: Array
     residual: Array
     bound: Array
+    hasty: BoolArray
 
 
 class Expert(Protocol):

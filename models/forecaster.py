@@ -13,14 +13,14 @@ cannot be written by accident.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from models.anomaly import AnomalyScore
 from models.calendar import calendar
-from models.drift import DETECTORS
+from models.drift.reactions import Reaction
+from models.drift.watch import SEEN_MIN, VALUE_MAX, Watch, Watched
 from models.experts import EXPERTS, NAIVE, prior_of
 from models.experts.recovery import ATTEND, CLIP, SKIP, WINSORISE
 from models.experts.watch import FIGURES
@@ -33,89 +33,17 @@ from models.scaling import FeatureScale, IncrementScale, winsorise
 from models.season import Season
 from models.specification import Specification
 from models.steady import SteadyLevel
+from models.step_result import StepResult, silent
 from models.tables import entry
 
 RESIDUAL_SPAN_EVENTS = 200.0
 RESIDUAL_WINSOR = 4.0
 """Residuals further out than this many of their running root mean squares are learned as if there."""
 
-DRIFT_VALUE_MAX = 8.0
-"""Drift is about many errors that grew, not about one that is huge."""
-
 OUTLIER_SPREADS = 8.0 / (2.0 / np.pi) ** 0.5
 """Errors of so many mean sizes are outliers: eight deviations, if errors were normal. They are learned from as if they were smaller."""
 
-FORECASTS = ("prediction", "quantiles", "expert_predictions")
-"""Results that are NaN until a target has a value."""
-
 States = dict[str, State]
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What a micro-batch said and brought: B series, K targets, H horizons, E experts, L levels of intervals.
-
-    From the forecaster, which knows models and not series, the arrays come without the axis K.
-
-    Attributes:
-        begun: the target has had a value, (B, K). Elsewhere forecasts and their intervals are NaN, and figures 0.
-        prediction: of the mixture, raw units, (B, K, H).
-        quantiles: raw units, of the shares `Specification.quantiles`, ascending, (B, K, H, 2 L).
-        expert_predictions: raw units, (B, K, H, E).
-        weights: of the experts in the mixture, (B, K, H, E).
-        anomaly_score: share of past events less surprising than this one, in [0, 1], (B, K).
-        anomaly_log_score: -log10 of how likely so surprising an event is, 0 while a stronger one is recent, (B, K).
-        scale: running scale of one-step increments, raw units, (B, K).
-        settled: this event settled the forecast made h rows before, (B, K, H).
-        error: target - prediction of the settled forecasts, raw units, 0 elsewhere, (B, K, H).
-        expert_errors: the same of each expert, (B, K, H, E).
-        covered: the settled forecast's interval of each level held the target, (B, K, H, L).
-        drift: drift was signalled at this event, (B, K).
-        drift_statistic: in units of its threshold, (B, K).
-        gradient_norm: before clipping, 0 where nothing was learned, (B, K).
-        updated: the recurrent weights took an update, (B, K).
-        clipped: its gradient was clipped, (B, K).
-        skipped: the guard refused it, (B, K).
-        influence_norm: Frobenius norm of dh/dtheta, (B, K).
-        spectral_radius: of the state Jacobian, (B, K).
-        saturated_ratio: share of saturated units, (B, K).
-        stability: columns `models.experts.watch.FIGURES`, (B, K, S).
-        guard: what guards did, bits of `models.experts.recovery.ACTIONS`, (B, K).
-    """
-
-    begun: BoolArray
-    prediction: Array
-    quantiles: Array
-    expert_predictions: Array
-    weights: Array
-    anomaly_score: Array
-    anomaly_log_score: Array
-    scale: Array
-    settled: BoolArray
-    error: Array
-    expert_errors: Array
-    covered: BoolArray
-    drift: BoolArray
-    drift_statistic: Array
-    gradient_norm: Array
-    updated: BoolArray
-    clipped: BoolArray
-    skipped: BoolArray
-    influence_norm: Array
-    spectral_radius: Array
-    saturated_ratio: Array
-    stability: Array
-    guard: IntArray
-
-    @property
-    def lower(self) -> Array:
-        """Lower end of the widest interval, (B, K, H)."""
-        return self.quantiles[..., 0]
-
-    @property
-    def upper(self) -> Array:
-        """Upper end of the widest interval, (B, K, H)."""
-        return self.quantiles[..., -1]
 
 
 class Forecaster:
@@ -141,7 +69,8 @@ class Forecaster:
         )
         self.interval = Interval(horizons, specification.interval_levels)
         self.anomaly = AnomalyScore()
-        self.detector = entry(DETECTORS, specification.drift_detector, "drift_detector")()
+        self.reaction = Reaction(specification.drift_reaction, self.experts, horizons)
+        self.watch = Watch(specification.drift_detectors, 1.0 - specification.interval_levels[-1])
 
     def init_state(self) -> dict[str, Fields]:
         """Return a new model, part by part."""
@@ -155,7 +84,7 @@ class Forecaster:
             "interval": self.interval.init_state(),
             "anomaly": self.anomaly.init_state(),
             "steady": self.steady.init_state(),
-            "drift": self.detector.init_state(),
+            **self.watch.init_state(),
             "pending": {
                 "level": np.zeros(n_slots),
                 "scale": np.ones(n_slots),
@@ -169,7 +98,8 @@ class Forecaster:
                 "seen": np.zeros(n_horizons, dtype=np.int64),
             },
         }
-        return parts | {f"expert.{name}": expert.init_state() for name, expert in self.experts.items()}
+        parts |= {f"expert.{name}": expert.init_state() for name, expert in self.experts.items()}
+        return parts | self.reaction.init_state()
 
     def step(self, states: States, *, time: Array, level: Array, features: Array) -> StepResult:
         """Take one event a row, in place. time (B,) seconds; level (B,) and features (B, n_inputs), NaN where missing.
@@ -182,7 +112,10 @@ class Forecaster:
         pending = states["pending"]
         observed = ~np.isnan(level)
         valid = due & observed[:, None]
-        settled = self._settle(states, slot=slot, origin=origin, valid=valid, level=level)
+        hasty = self.reaction.hasty(states)
+        settled, watched = self._settle(
+            states, slot=slot, origin=origin, valid=valid, level=level, hasty=hasty
+        )
         expected = self._expected(states, slot[:, 0], due[:, 0])
         level = np.where(observed, level, expected)
         self.clock.tick(states["clock"])
@@ -191,6 +124,10 @@ class Forecaster:
         then, begin, known = self.season.update(states["season"], time, level)
         scale, increment, deviation = self.scale.update(states["scale"], level, observed)
         steady, change = self.steady.update(states["steady"], level, expected, settled["outlier"])
+        standard = self.features.update(states["features"], features)
+        moved = observed & self.scale.known(states["scale"])
+        inputs = self.watch.inputs(states["inputs"], increment, standard, moved)
+        drift = self.watch.update(states, {**watched, "inputs": inputs})
         seasonal = np.where(known[..., 0], then[..., 0], states["scale"]["mean"][:, None])
         observation = Observation(
             level=level,
@@ -202,11 +139,14 @@ class Forecaster:
             steady_offset=(steady - level) / scale,
             seasonal_level=(seasonal - level[:, None]) / scale[:, None],
             seasonal_change=winsorise((then - begin) / scale[:, None, None]),
-            features=self.features.update(states["features"], features),
+            features=standard,
             calendar=calendar(time),
             row=row,
             slot=slot,
+            hasty=hasty,
         )
+        if self.reaction.challengers is not None:
+            self.reaction.challengers.forecast(states, observation)
         forecasts = np.stack(
             [expert.forecast(states[f"expert.{name}"], observation) for name, expert in self.experts.items()],
             axis=-1,
@@ -246,9 +186,11 @@ class Forecaster:
             weights=weights,
             scale=scale,
             **settled,
+            **drift,
+            reaction=self.reaction.end_event(states),
             **figures,
         )
-        return result if result.begun.all() else _silent(result)
+        return result if result.begun.all() else silent(result)
 
     def react(self, states: States) -> IntArray:
         """Look at rows whose `guard` asked for it, in place; return what was done, bits of `recovery.ACTIONS`, (B,)."""
@@ -276,6 +218,8 @@ class Forecaster:
         self.season.reset(states["season"])
         for name, expert in self.recurrent.items():
             expert.reset_memory(states[f"expert.{name}"])
+        if self.reaction.challengers is not None:
+            self.reaction.challengers.give_up(states["challenge"])
 
     def _expected(self, states: States, slot: IntArray, due: BoolArray) -> Array:
         """Return what stands in for a missing value, (B,): the shortest horizon's forecast for it, or else the last level."""
@@ -284,9 +228,16 @@ class Forecaster:
         return np.where(due, forecast, states["scale"]["level"])
 
     def _settle(
-        self, states: States, *, slot: IntArray, origin: IntArray, valid: BoolArray, level: Array
-    ) -> dict[str, Any]:
-        """Score the forecasts that are due, then let every part learn from them."""
+        self,
+        states: States,
+        *,
+        slot: IntArray,
+        origin: IntArray,
+        valid: BoolArray,
+        level: Array,
+        hasty: BoolArray,
+    ) -> tuple[dict[str, Any], dict[str, Watched]]:
+        """Score the forecasts that are due, then let every part learn from them; return what there is to tell and to watch."""
         rows = np.arange(len(level))[:, None]
         pending, residuals = states["pending"], states["residual"]
         base, unit = pending["level"][rows, slot], pending["scale"][rows, slot]
@@ -307,19 +258,25 @@ class Forecaster:
         residuals["variance"] = np.where(known[..., None], new_variance, variance)
         residuals["seen"] = seen
 
-        for place, (name, expert) in enumerate(self.experts.items()):
-            due = Due(
+        all_due = {
+            name: Due(
                 valid=known,
                 slot=slot,
                 origin=origin,
                 target=np.where(known, target, 0.0),
                 residual=np.where(known, bounded[..., place], 0.0),
                 bound=bound[..., place],
+                hasty=hasty,
             )
-            expert.learn(states[f"expert.{name}"], due)
+            for place, name in enumerate(self.experts)
+        }
+        for place, (name, expert) in enumerate(self.experts.items()):
+            expert.learn(states[f"expert.{name}"], all_due[name])
             if name in self.recurrent:
-                error, came = np.where(known[:, 0], residual[:, 0, place], 0.0), due.target[:, 0]
+                error, came = np.where(known[:, 0], residual[:, 0, place], 0.0), all_due[name].target[:, 0]
                 self.recurrent[name].watch(states[f"expert.{name}"], error, came, known[:, 0])
+        if self.reaction.challengers is not None:
+            self.reaction.challengers.learn(states, all_due)
         self.mixture.learn(states["mixture"], forecasts=experts, target=target, valid=known)
 
         prediction = base + unit * mixed
@@ -329,22 +286,26 @@ class Forecaster:
         off = np.where(known, target - mixed, 0.0)
         # The first horizon is the shortest: its residual says soonest that something is odd.
         spread = states["interval"]["spread"][:, 0]
+        watched = known[:, 0] & (states["interval"]["seen"][:, 0] >= SEEN_MIN)
         surprising = known[:, 0] & (spread > 0.0)
         surprise = np.where(surprising, np.abs(off[:, 0]) / np.where(surprising, spread, 1.0), 0.0)
         anomaly, anomaly_log = self.anomaly.update(states["anomaly"], level, error[:, 0], known[:, 0])
         self.interval.learn(states["interval"], off, beyond, known)
-        drift = self.detector.update(states["drift"], np.minimum(surprise, DRIFT_VALUE_MAX), surprising)
         raw_experts = base[..., None] + unit[..., None] * experts
-        return {
+        covered = self.interval.covered(beyond)
+        calibration = np.where(covered[:, 0, -1], self.watch.held, self.watch.missed)
+        told_of = {
             "settled": valid,
             "error": error,
             "expert_errors": np.where(valid[..., None], level[:, None, None] - raw_experts, 0.0),
-            "covered": valid[..., None] & self.interval.covered(beyond),
+            "covered": valid[..., None] & covered,
             "anomaly_score": anomaly,
             "anomaly_log_score": anomaly_log,
-            "drift": drift,
-            "drift_statistic": self.detector.statistic(states["drift"]),
             "outlier": surprise > OUTLIER_SPREADS,
+        }
+        return told_of, {
+            "loss": (np.minimum(surprise, VALUE_MAX), surprising & watched),
+            "calibration": (calibration, watched),
         }
 
     def _figures(self, states: States, labelled: BoolArray) -> dict[str, Any]:
@@ -357,18 +318,3 @@ class Forecaster:
         flags["stability"] = np.zeros((len(labelled), len(FIGURES)))
         names = ("gradient_norm", "influence_norm", "spectral_radius", "saturated_ratio")
         return flags | dict.fromkeys(names, none)
-
-
-SAID_BEFORE_ANY_VALUE = ("begun", "scale", "weights")
-"""Results that are as in a new model until a target has a value."""
-
-
-def _silent(result: StepResult) -> StepResult:
-    """Return the result with nothing said of rows that are not begun: forecasts NaN, figures 0."""
-    said = {}
-    for field in fields(result):
-        value = getattr(result, field.name)
-        begun = result.begun.reshape(-1, *[1] * (value.ndim - 1))
-        nothing = np.nan if field.name in FORECASTS else np.zeros((), value.dtype)
-        said[field.name] = value if field.name in SAID_BEFORE_ANY_VALUE else np.where(begun, value, nothing)
-    return StepResult(**said)

@@ -14,6 +14,11 @@ FEATURES_MAX = 256
 TARGETS_MAX = 64
 LEVELS_MAX = 8
 
+DRIFT_STREAMS = ("loss", "inputs", "calibration")
+"""What is watched for drift, see `models.drift.watch`; the order of the axis of what is told of it."""
+REACTIONS = ("quicken", "reset", "challenge", "takeover")
+"""What is done about drift, by bit: 1 is the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Specification:
@@ -41,7 +46,10 @@ class Specification:
             order one on any series; five lets all but a few per cent pass as they are.
         interval_levels: nominal coverages of the published intervals, ascending. Four in five is what to expect, 19 in 20 what to
             be ready for.
-        drift_detector: name in `models.drift.DETECTORS`.
+        drift_loss: name in `models.drift.DETECTORS` of what watches the loss; what the three watch: see `models.drift.watch`.
+        drift_inputs: what watches the inputs.
+        drift_calibration: what watches misses of the widest interval.
+        drift_reaction: what is done when the loss drifts, one of `models.drift.reactions.CHOICES`.
         quarantine_span: three rollbacks of the recurrent expert within so many events of a series are a quarantine: at one event in a few seconds
             an hour's worth.
         seed: of the recurrent weights. Each series starts from the same draw, so that its results
@@ -71,7 +79,10 @@ class Specification:
     learning_rate: float = 0.003
     clip_norm: float = 5.0
     interval_levels: tuple[float, ...] = (0.8, 0.95)
-    drift_detector: str = "page_hinkley"
+    drift_loss: str = "cusum"
+    drift_inputs: str = "cusum"
+    drift_calibration: str = "cusum"
+    drift_reaction: str = "none"
     quarantine_span: int = 10_000
     seed: int = 0
 
@@ -121,6 +132,11 @@ class Specification:
     def quantile_names(self) -> tuple[str, ...]:
         """Names of the quantiles, such as "0.1"."""
         return tuple(f"{share:.9g}" for share in self.quantiles)
+
+    @property
+    def drift_detectors(self) -> tuple[str, str, str]:
+        """Names of the detectors, in the order of DRIFT_STREAMS."""
+        return self.drift_loss, self.drift_inputs, self.drift_calibration
 
     @property
     def level_names(self) -> tuple[str, ...]:

@@ -279,7 +279,10 @@ class ModelSettings(_Group):
     learning_rate: float | None = None
     clip_norm: float | None = None
     interval_levels: Fractions | None = None
-    drift_detector: str | None = None
+    drift_loss: str | None = None
+    drift_inputs: str | None = None
+    drift_calibration: str | None = None
+    drift_reaction: str | None = None
     quarantine_span: int | None = None
     seed: int | None = None
 

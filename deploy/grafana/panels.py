@@ -199,7 +199,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 title="Drift statistic",
                 tells="The largest of recent events, in units of the detector's threshold: at 1 a drift is signalled.",
-                queries=(("max by (detector) (onward_drift_statistic)", "{{detector}}"),),
+                queries=(("max by (stream, detector) (onward_drift_statistic)", "{{stream}} {{detector}}"),),
                 limits=(0.0, None),
                 red_from=1.0,
                 width=12,
@@ -207,9 +207,16 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 title="Drifts signalled",
                 tells="By all series together.",
-                queries=((rate("drift_events_total", "detector, level"), "{{detector}} {{level}}"),),
+                queries=((rate("drift_events_total", "stream, level"), "{{stream}} {{level}}"),),
                 unit="eps",
-                width=12,
+                width=6,
+            ),
+            Panel(
+                title="Reactions to drift",
+                tells="What was done about drift of the loss, `model.drift_reaction`; a takeover is a challenger's that proved better.",
+                queries=((rate("drift_reactions_total", "reaction"), "{{reaction}}"),),
+                unit="eps",
+                width=6,
             ),
         ),
     ),

@@ -23,6 +23,9 @@ SEASON_HORIZONS_MAX: Final = 4
 """Horizons whose seasonal changes are inputs: all share one covariance, so each sees those of the others. An expert of few inputs has those of
 the first alone: what it forgets soon it cannot learn well."""
 
+HASTY_FORGETTING: Final = 0.99
+"""While the expert is quickened: a memory of 100 rows. That is more process noise: what is unsure grows by a hundredth a row."""
+
 QUICK_LAGS: Final = 24
 QUICK_FORGETTING: Final = 0.999
 """A memory of 1,000 rows, for which few weights are enough to learn."""
@@ -130,7 +133,8 @@ def learn_readout(state: State, due: Due) -> None:
 def forecast_readout(state: State, inputs: Array, observation: Observation, forgetting: float) -> Array:
     """Return w_h' phi of inputs (B, F), (B, H), and keep what their labels will need, in place."""
     rows = np.arange(len(inputs))
-    gain, state["covariance"] = rls_gain(state["covariance"], inputs, forgetting)
+    forgets = np.where(observation.hasty, min(forgetting, HASTY_FORGETTING), forgetting)
+    gain, state["covariance"] = rls_gain(state["covariance"], inputs, forgets)
     state["inputs"][rows, observation.row] = inputs
     state["gain"][rows, observation.row] = gain
     forecast: Array = (state["weights"] * inputs[:, None]).sum(axis=-1)

@@ -17,7 +17,7 @@ import numpy as np
 
 from models.cells import CELLS
 from models.experts import recovery, watch
-from models.experts.cell_updates import cell_update_for
+from models.experts.cell_updates import ByGradient, cell_update_for
 from models.experts.linear import (
     forecast_readout,
     init_readout,
@@ -41,6 +41,10 @@ LAGS_MAX = 24
 
 INFLUENCE_CEILING = 1e6
 """An influence over this has exploded (inputs are of order one): it and the state start anew."""
+
+
+HASTY_RATE = 3.0
+"""While the expert is quickened it goes so many times as far down the gradient; a filter needs no such help."""
 
 
 class Recurrent:
@@ -93,7 +97,10 @@ class Recurrent:
         jacobian = state["jacobian"][rows, due.slot[:, : self.cell_update.n_kept]]
         optimizer = _part(state, "optimizer")
         update, figures = self.cell_update.learn(optimizer, due, jacobian, state["params"])
-        update = update * watch.rate_factor(state)[:, None, None]
+        factor = watch.rate_factor(state)
+        if isinstance(self.cell_update, ByGradient):
+            factor = factor * np.where(due.hasty, HASTY_RATE, 1.0)
+        update = update * factor[:, None, None]
         state["figures"][:, watch.UPDATE_RATIO] = _over(
             frobenius_norm(update), frobenius_norm(state["params"])
         )

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from models.protocols import Array, BoolArray, IntArray, State
 
 if TYPE_CHECKING:
-    from models.forecaster import Forecaster, StepResult
+    from models.forecaster import Forecaster
     from models.learner import OnlineLearner
     from models.records import Layout, Record
+    from models.step_result import StepResult
 
 
 COMPILES: Final = find_spec("numba") is not None

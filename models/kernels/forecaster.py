@@ -10,9 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from models.experts.recovery import ATTEND, CLIP, SKIP
+from models.kernels.forecaster_challengers import challengers_forecast, challengers_learn, end_event
+from models.kernels.forecaster_drift import drift_update, watched_inputs
 from models.kernels.forecaster_experts import (
     Sizes,
     copied,
+    forgets,
     linear_forecast,
     recurrent_forecast,
 )
@@ -36,26 +39,14 @@ from models.kernels.forecaster_work import (
     SEASONAL,
     STABILITY,
     Work,
+    clear,
+    copied_parts,
+    copied_whole,
     experts_at,
     flags_at,
 )
 from models.kernels.jit import inner, jit
 from models.protocols import Array, BoolArray, IntArray
-
-
-@inner
-def copied_whole(source: Array, target: Array) -> None:
-    """Write an array over another."""
-    for i in range(len(source)):
-        target[i] = source[i]
-
-
-@inner
-def copied_parts(source: Array, target: Array, parts: IntArray) -> None:
-    """Write parts of an array over those of another: parts are (P, 2), each from one place up to another."""
-    for part in range(len(parts)):
-        for i in range(parts[part, 0], parts[part, 1]):
-            target[i] = source[i]
 
 
 @inner
@@ -106,21 +97,27 @@ def advance(
     outlier: bool,
     features: Array,
     denominators: Array,
+    watched: Array,
     w: Work,
-) -> float:
-    """Advance season, scale and state by the event, and let each expert forecast; return the scale."""
+) -> tuple[float, float, tuple[float, float, float]]:
+    """Advance season, scale and state by the event, and let each expert forecast; return scale, increment and what is steady."""
     season_update(f, i, at, c, size.levels, time, level, cycles, horizons, w.then, w.begin, w.season_known)
     first = i[at.scale_seen] == 0
     scale, increment, deviation = scale_update(f, i, at, c, level, observed)
     steady, change = steady_update(f, g, at, level, awaited, outlier)
     steady_increment = 0.0 if first else clipped(change / scale, c.winsor)
     features_update(f, i, at, c, features, w.features)
+    moved = observed and np.sqrt(f[at.scale_variance]) > c.tiny
+    watched[1] = watched_inputs(f, i, at, c, increment, w.features, moved)
     put_beside(c, season_at, periods, harmonics, time, scale, deviation, w)
+    counted = steady_increment, deviation_of(f, at, c, steady), (steady - level) / scale
     row = (i[at.clock_count] - 1) % size.rows  # the clock has counted this row already
     for e in range(size.experts):
         forecast = w.forecasts[e]
         if of.kinds[e] == LINEAR:
-            linear_forecast(f, of, e, increment, w.beside, row, denominators, forecast)
+            linear_forecast(
+                f, of, e, forgets(i, at, of, e, c), increment, w.beside, row, denominators, forecast
+            )
         elif of.kinds[e] == RECURRENT:
             recurrent_forecast(
                 f,
@@ -131,7 +128,7 @@ def advance(
                 e,
                 size,
                 c,
-                (steady_increment, deviation_of(f, at, c, steady), (steady - level) / scale),
+                counted,
                 w.features,
                 w.beside,
                 row,
@@ -146,7 +143,7 @@ def advance(
             for h in range(size.horizons):
                 seasonal = w.then[h, 0] if w.season_known[h, 0] else f[at.scale_mean]
                 forecast[h] = (seasonal - level) / scale if of.kinds[e] == SEASONAL else 0.0
-    return scale
+    return scale, increment, counted
 
 
 @inner
@@ -214,7 +211,6 @@ def tell(
     g: BoolArray,
     at: Places,
     size: Sizes,
-    c: Constants,
     scale: float,
     row: Array,
     row_flags: BoolArray,
@@ -223,7 +219,6 @@ def tell(
     n_horizons = size.horizons
     figures, flags = row[experts_at(size) + 3 * n_horizons * size.experts :], row_flags[flags_at(size) :]
     figures[1] = scale
-    figures[2] = (f[at.drift_sum] - f[at.drift_least]) / c.drift_threshold
     if size.units == 0:
         return
     figures[3], figures[4] = f[at.recurrent_gradient_norm], f[at.recurrent_influence_norm]
@@ -231,12 +226,12 @@ def tell(
     labelled, updated = False, g[at.recurrent_updated]
     for h in range(n_horizons):
         labelled = labelled or row_flags[h]
-    flags[1] = updated
-    flags[2] = updated and g[at.recurrent_clipped]
-    flags[3] = labelled and not updated
+    flags[0] = updated
+    flags[1] = updated and g[at.recurrent_clipped]
+    flags[2] = labelled and not updated
     if size.watched:
         attends = watch_event(f, i, g, at, size.units)
-        figures[GUARD] += CLIP * flags[2] + SKIP * flags[3] + ATTEND * attends
+        figures[GUARD] += CLIP * flags[1] + SKIP * flags[2] + ATTEND * attends
         for j in range(GUARD - STABILITY):
             figures[STABILITY + j] = f[at.recurrent_figures + j]
 
@@ -250,6 +245,8 @@ def events(
     size: Sizes,
     c: Constants,
     of: Experts,
+    at_born: Places,
+    born: Experts,
     missed: Array,
     horizons: IntArray,
     cycles: IntArray,
@@ -263,6 +260,9 @@ def events(
     features: Array,
     told: Array,
     told_flags: BoolArray,
+    watched: Array,
+    signals: BoolArray,
+    asked: BoolArray,
     sound: BoolArray,
     saved: Array,
     saved_ints: IntArray,
@@ -282,6 +282,8 @@ def events(
         size: of the parts.
         c: constants.
         of: the experts.
+        at_born: places of the challengers' fields where they have any of their own.
+        born: the challengers.
         missed: the share of labels that is to lie beyond each quantile, (Q,).
         horizons: in rows, (H,).
         cycles: seasons back that are looked at, (C,).
@@ -296,6 +298,9 @@ def events(
         told: written: prediction and error, (H,) each; quantiles (H Q,); predictions, weights and errors of experts, (H E,)
             each; FIGURES, (B K, ...).
         told_flags: written: settled (H,) and covered (H Q / 2,); FLAGS, (B K, ...).
+        watched: written: loss, inputs and calibration, NaN where they are not watched, and their detectors' statistics, (B K, 6).
+        signals: written: drifts of those three, (B K, 3).
+        asked: written: whether a challenger is to take over or to be given up, (B K,).
         sound: written: whether the series' results are finite, (B,).
         saved: room for a series' records before the event, (K, size).
         saved_ints: as above.
@@ -316,13 +321,11 @@ def events(
             f, i, g = floats[first + k], ints[first + k], flags[first + k]
             place = b * n_targets + k
             level, row, row_flags = levels[place], told[place], told_flags[place]
-            for j in range(len(row)):
-                row[j] = 0.0
-            for j in range(len(row_flags)):
-                row_flags[j] = False
+            asked[place] = False
+            clear(row, row_flags, watched[place], signals[place])
             observed = not np.isnan(level)
             begun = observed or i[at.scale_seen] > 0
-            row_flags[flags_at(size) + 4] = begun
+            row_flags[flags_at(size) + 3] = begun
             if not begun:
                 say_nothing(f, at, size, c, row, w)
                 continue
@@ -331,9 +334,27 @@ def events(
                 level = awaited
             score(f, i, g, at, size, c, horizons, level, observed, row, row_flags, w)
             fine = (
-                learn(f, i, g, at, of, size, c, missed, level, observed, row, row_flags, roots[k], w) and fine
+                learn(
+                    f,
+                    i,
+                    g,
+                    at,
+                    of,
+                    size,
+                    c,
+                    missed,
+                    level,
+                    observed,
+                    row,
+                    row_flags,
+                    watched[place],
+                    roots[k],
+                    w,
+                )
+                and fine
             )
-            scale = advance(
+            challengers_learn(f, i, g, at_born, born, size, c, roots[n_targets + k], w)
+            scale, increment, counted = advance(
                 f,
                 i,
                 g,
@@ -353,15 +374,21 @@ def events(
                 row[experts_at(size) + 3 * size.horizons * size.experts + GUARD] > 0.0,
                 features[place],
                 denominators[k],
+                watched[place],
                 w,
             )
+            room = denominators[n_targets + k]
+            challengers_forecast(f, i, g, at_born, born, size, c, increment, counted, room, w)
+            drift_update(f, i, at, c, watched[place], signals[place])
             fine = publish(f, g, at, size, c, level, scale, row, w) and fine
-            tell(f, i, g, at, size, c, scale, row, row_flags)
+            tell(f, i, g, at, size, scale, row, row_flags)
         sound[b] = fine
         if fine:
             for k in range(n_targets):
-                settle_covariances(
-                    floats[first + k], ints[first + k], at, of, size, c, denominators[k], roots[k]
+                f, i, own = floats[first + k], ints[first + k], n_targets + k
+                settle_covariances(f, i, at, of, size, c, denominators[k], roots[k])
+                asked[b * n_targets + k] = end_event(
+                    f, i, at, at_born, born, size, c, denominators[own], roots[own]
                 )
         else:
             for k in range(n_targets):

@@ -20,7 +20,9 @@ class Sizes(NamedTuple):
     """
 
     horizons: int
+    first: int
     rows: int
+    challengers: int
     experts: int
     quantiles: int
     features: int
@@ -34,7 +36,27 @@ class Sizes(NamedTuple):
 
 
 @inner
-def readout_gain(floats: Array, of: Experts, e: int, row: int, denominators: Array) -> None:
+def forgets(ints: IntArray, at: Places, of: Experts, e: int, c: Constants) -> float:
+    """Return the forgetting of an expert's readout at this event."""
+    return min(of.forgetting[e], c.hasty_forgetting) if is_hasty(ints, at) else float(of.forgetting[e])
+
+
+@inner
+def is_hasty(ints: IntArray, at: Places) -> bool:
+    """Twin of `Reaction.hasty`."""
+    return bool(at.quicken_left >= 0 and ints[at.quicken_left] > 0)
+
+
+@inner
+def hasty_rate(ints: IntArray, at: Places, c: Constants) -> float:
+    """Return how many times as fast to learn at this event."""
+    return float(c.hasty_rate) if is_hasty(ints, at) else 1.0
+
+
+@inner
+def readout_gain(
+    floats: Array, of: Experts, e: int, forgetting: float, row: int, denominators: Array
+) -> None:
     """Twin of the first half of `rls_gain` for an expert's inputs in a row of its ring: keep the gain.
 
     The covariance is as it was until `readout_settle`, so that a series that is put back needs no copy of what is largest.
@@ -53,7 +75,7 @@ def readout_gain(floats: Array, of: Experts, e: int, row: int, denominators: Arr
     power = 0.0
     for i in range(n):
         power += gain[i] * phi[i]
-    denominator = of.forgetting[e] + power
+    denominator = forgetting + power
     if not (np.isfinite(denominator) and denominator > 0.0):
         denominator = np.inf
     for i in range(n):
@@ -62,9 +84,11 @@ def readout_gain(floats: Array, of: Experts, e: int, row: int, denominators: Arr
 
 
 @inner
-def readout_settle(floats: Array, of: Experts, e: int, row: int, c: Constants, denominators: Array) -> None:
+def readout_settle(
+    floats: Array, of: Experts, e: int, forgetting: float, row: int, c: Constants, denominators: Array
+) -> None:
     """Twin of the other half of `rls_gain`: take an expert's inputs into its covariance."""
-    n, covariance, forgetting = of.inputs[e], of.covariance_at[e], of.forgetting[e]
+    n, covariance = of.inputs[e], of.covariance_at[e]
     denominator = denominators[e]
     if not np.isfinite(denominator):
         return
@@ -244,7 +268,7 @@ def recurrent_forecast(
     put_inputs(inputs, 2 * n, lags, beside)
     inputs[2 * n + len(lags)] = deviation
     floats[of.offset_at[e] + row] = offset
-    readout_gain(floats, of, e, row, denominators)
+    readout_gain(floats, of, e, forgets(ints, at, of, e, c), row, denominators)
     trace = floats[at.recurrent_memory_trace : at.recurrent_memory_trace + 2 * q * n]
     lost = False
     for h in range(size.horizons):
@@ -273,6 +297,7 @@ def linear_forecast(
     floats: Array,
     of: Experts,
     e: int,
+    forgetting: float,
     increment: float,
     beside: Array,
     row: int,
@@ -286,7 +311,7 @@ def linear_forecast(
     first = of.inputs_at[e] + row * n
     inputs = floats[first : first + n]
     put_inputs(inputs, 0, lags, beside)
-    readout_gain(floats, of, e, row, denominators)
+    readout_gain(floats, of, e, forgetting, row, denominators)
     for h in range(len(forecast)):
         first = of.weights_at[e] + h * n
         forecast[h] = weighed_inputs(floats[first : first + n], inputs)

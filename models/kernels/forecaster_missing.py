@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.kernels.forecaster_experts import Sizes, readout_settle
+from models.kernels.forecaster_experts import Sizes, forgets, readout_settle
 from models.kernels.forecaster_parts import Constants, Experts, Places, mixture_combine
 from models.kernels.forecaster_updates import FILTER, filter_settle
 from models.kernels.forecaster_work import Work, experts_at
@@ -56,6 +56,6 @@ def settle_covariances(
     row = (i[at.clock_count] - 1) % size.rows
     for e in range(size.experts):
         if of.inputs[e] > 0:
-            readout_settle(f, of, e, row, c, denominators)
+            readout_settle(f, of, e, forgets(i, at, of, e, c), row, c, denominators)
     if size.descent == FILTER:
         filter_settle(f, at, size, c, root)

@@ -1,4 +1,4 @@
-"""The forecaster's parts but its experts, for one row of the records: scale, season, mixture, interval, drift.
+"""The forecaster's parts but its experts, for one row of the records: scale, season, mixture, interval.
 
 Each function is the twin of the class that it names, and reads and writes the fields of that class's state at their places
 in a row's records. Constants come as arguments, so that a kernel kept on disk cannot hold yesterday's.
@@ -58,10 +58,16 @@ class Places(NamedTuple):
     anomaly_highest: int
     anomaly_record: int
     anomaly_left: int
-    drift_seen: int
-    drift_mean: int
-    drift_sum: int
-    drift_least: int
+    drift_loss_sum: int
+    drift_inputs_sum: int
+    drift_calibration_sum: int
+    quicken_left: int
+    challenge_age: int
+    challenge_judged: int
+    challenge_loss: int
+    challenge_pending: int
+    inputs_size: int
+    inputs_seen: int
     pending_level: int
     pending_scale: int
     pending_scaled: int
@@ -164,10 +170,19 @@ class Constants(NamedTuple):
     anomaly_surprise_max: float
     anomaly_hold: int
     anomaly_prior: float
-    drift_delta: float
-    drift_threshold: float
-    drift_events_min: int
-    drift_value_max: float
+    cusum_mean: float
+    cusum_delta: float
+    cusum_threshold: float
+    watch_seen_min: int
+    watch_span: float
+    watch_value_max: float
+    watch_held: float
+    watch_missed: float
+    hasty_forgetting: float
+    hasty_rate: float
+    challenge_events: int
+    challenge_judged: int
+    challenge_better: float
     outlier_spreads: float
     residual_span: float
     residual_winsor: float
@@ -361,18 +376,3 @@ def _mean_size(floats: Array, place: int, winsor: float, span: float, seen: int,
     if bound > 0.0:
         size = min(size, bound)
     floats[place] = mean + max(1.0 / span, 1.0 / seen) * (size - mean)
-
-
-@inner
-def drift_update(floats: Array, ints: IntArray, at: Places, c: Constants, value: float) -> bool:
-    """Twin of `PageHinkley.update` where there is a value: return whether a change is signalled."""
-    seen = ints[at.drift_seen] + 1
-    mean = floats[at.drift_mean] + (value - floats[at.drift_mean]) / seen
-    total = floats[at.drift_sum] + value - mean - c.drift_delta
-    least = min(floats[at.drift_least], total)
-    signal = bool(total - least > c.drift_threshold and seen >= c.drift_events_min)
-    if signal:
-        seen, mean, total, least = 0, 0.0, 0.0, 0.0
-    ints[at.drift_seen] = seen
-    floats[at.drift_mean], floats[at.drift_sum], floats[at.drift_least] = mean, total, least
-    return signal

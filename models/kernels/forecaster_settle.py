@@ -11,13 +11,12 @@ from models.kernels.forecaster_parts import (
     Constants,
     Experts,
     Places,
-    drift_update,
     interval_learn,
     mixture_learn,
 )
 from models.kernels.forecaster_updates import FILTER, down_the_gradient, filtered
 from models.kernels.forecaster_watch import watch_loss
-from models.kernels.forecaster_work import GUARD, RECURRENT, Work, experts_at, flags_at
+from models.kernels.forecaster_work import GUARD, RECURRENT, Work, experts_at
 from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
@@ -92,10 +91,11 @@ def learn(
     observed: bool,
     row: Array,
     row_flags: BoolArray,
+    watched: Array,
     root: Array,
     w: Work,
 ) -> bool:
-    """Let every part learn from what is due; return whether the first horizon's surprise is finite."""
+    """Let every part learn from what is due; write loss and calibration to watch; return whether the surprise is finite."""
     n_horizons, n_experts = size.horizons, size.experts
     figures = row[experts_at(size) + 3 * n_horizons * n_experts :]
     for e in range(n_experts):
@@ -112,13 +112,18 @@ def learn(
             watch_loss(f, i, at, w.target[0] - forecast, w.target[0])
     novelty = novelty_update(f, i, at, c, level) if observed else 0.0
     if w.known[0]:
-        figures[0], figures[7] = anomaly_update(f, i, at, c, novelty, row[n_horizons])
-    finite, spread = bool(np.isfinite(figures[0]) and np.isfinite(figures[7])), f[at.interval_spread]
+        figures[0], figures[2] = anomaly_update(f, i, at, c, novelty, row[n_horizons])
+    finite, spread = bool(np.isfinite(figures[0]) and np.isfinite(figures[2])), f[at.interval_spread]
+    watches = w.known[0] and i[at.interval_seen] >= c.watch_seen_min
+    if watches:
+        covered = row_flags[n_horizons + size.quantiles // 2 - 1]
+        watched[2] = c.watch_held if covered else c.watch_missed
     if w.known[0] and spread > 0.0:
         surprise = abs(w.target[0] - f[at.pending_mixed + w.slots[0]]) / spread
         finite = bool(finite and np.isfinite(surprise))
         figures[GUARD] = WINSORISE if surprise > c.outlier_spreads else 0.0
-        row_flags[flags_at(size)] = drift_update(f, i, at, c, min(surprise, c.drift_value_max))
+        if watches:
+            watched[0] = min(surprise, c.watch_value_max)
     for h in range(n_horizons):
         if w.known[h]:
             slot = w.slots[h]

@@ -12,20 +12,22 @@ from models.calendar import WAVES
 from models.cells.activations import SATURATED_SLOPE
 from models.cells.complex_units import DECAY_MIN, LOG_MAX
 from models.cells.rtu import Rtu
-from models.drift import page_hinkley
-from models.drift.page_hinkley import PageHinkley
+from models.drift import challenger, cusum, watch
+from models.drift.cusum import Cusum
+from models.drift.reactions import PROVEN
 from models.experts import prior_of
 from models.experts.cell_updates import ByFilter, ByGradient
 from models.experts.last_value import LastValue
-from models.experts.linear import Linear, season_horizons
-from models.experts.recurrent import INFLUENCE_CEILING, Recurrent
+from models.experts.linear import HASTY_FORGETTING, Linear, season_horizons
+from models.experts.recurrent import HASTY_RATE, INFLUENCE_CEILING, Recurrent
 from models.experts.seasonal import SeasonalNaive
 from models.forecast_protocols import Expert
-from models.forecaster import Forecaster, StepResult
+from models.forecaster import Forecaster
 from models.kernels import forecaster as kernel
 from models.kernels import forecaster_updates as updates
 from models.kernels import forecaster_work as work
 from models.kernels.arrays import laid
+from models.kernels.forecaster_drift import Others, detect_others, others_of
 from models.kernels.forecaster_experts import Sizes
 from models.kernels.forecaster_parts import Constants, Experts, Places
 from models.mixtures import polynomial
@@ -38,6 +40,7 @@ from models.optimizers.transforms import ClipByGlobalNorm, FiniteGuard
 from models.protocols import Array, BoolArray, IntArray
 from models.records import Layout, Record
 from models.rules.rtrl_trace import RtrlTrace
+from models.step_result import StepResult
 
 KINDS: Final[dict[type, int]] = {
     LastValue: work.LAST_VALUE,
@@ -46,10 +49,13 @@ KINDS: Final[dict[type, int]] = {
     Recurrent: work.RECURRENT,
 }
 
+OWNERS: Final = ("expert.", "challenger.")
+"""Of parts whose fields lie alike."""
+
 
 def forecaster_twin(forecaster: Forecaster, layout: Layout) -> ForecasterTwin | None:
-    """Return the twin of a forecaster of the experts, mixture, detector, cell, rule and optimizer that are compiled."""
-    if type(forecaster.mixture) is not PolynomialWeights or type(forecaster.detector) is not PageHinkley:
+    """Return the twin of a forecaster of the experts, mixture, cell, rule and optimizer that are compiled."""
+    if type(forecaster.mixture) is not PolynomialWeights:
         return None
     if not all(_has_twin(expert) for expert in forecaster.experts.values()):
         return None
@@ -91,6 +97,8 @@ class ForecasterTwin:
         self._periods, self._harmonics = np.array(WAVES).T.copy()
         self._sizes = Sizes(
             horizons=forecaster.n_horizons,
+            first=int(self._horizons[0]),
+            challengers=int(forecaster.reaction.challengers is not None),
             rows=int(self._horizons[-1]),
             experts=forecaster.n_experts,
             quantiles=len(forecaster.interval.missed),
@@ -105,10 +113,20 @@ class ForecasterTwin:
         )
         self._work = work.work_for(self._sizes, len(self._cycles), len(WAVES), len(self._season_at))
         self._experts = _experts(forecaster, layout)
+        challenged = forecaster.reaction.challengers is not None
+        self._born = _experts(forecaster, layout, "challenger.") if challenged else self._experts
+        self._others = others_of(forecaster.watch, Cusum)
+        self._layout = layout
         self._saved_parts = _between(layout)
         self._n_params = int(np.prod(recurrent.cell_update.shape)) if recurrent else 0
         constants = _constants(forecaster, recurrent)
-        self._settings = _as_record(_places(layout, experts)), _as_record(self._sizes), _as_record(constants)
+        self._settings = (
+            _as_record(_places(layout, experts, self._others)),
+            _as_record(self._sizes),
+            _as_record(constants),
+        )
+        own = _places(layout, experts, self._others, "challenger.") if challenged else None
+        self._born_at = self._settings[0] if own is None else _as_record(own)
 
     def unwatched(self) -> None:
         """Leave out from now on what is watched at each event, and with it the ladder: to measure what they cost."""
@@ -128,13 +146,16 @@ class ForecasterTwin:
         first_expert = 2 * n_horizons + of_quantiles
         told = np.empty((n_models, first_expert + 3 * of_experts + work.FIGURES))
         told_flags = np.empty((n_models, n_horizons + of_levels + work.FLAGS), dtype=np.bool_)
-        sound = np.empty(n_rows, dtype=np.bool_)
+        watched, signals = np.empty((n_models, 6)), np.empty((n_models, 3), dtype=np.bool_)
+        asked, sound = np.empty(n_models, dtype=np.bool_), np.empty(n_rows, dtype=np.bool_)
         kernel.events(
             floats,
             ints,
             flags,
             *self._settings,
             self._experts,
+            self._born_at,
+            self._born,
             self._missed,
             self._horizons,
             self._cycles,
@@ -148,15 +169,26 @@ class ForecasterTwin:
             laid(features, np.float64),
             told,
             told_flags,
+            watched,
+            signals,
+            asked,
             sound,
             np.empty((n_targets, floats.shape[1])),
             np.empty((n_targets, ints.shape[1]), np.int64),
             np.empty((n_targets, flags.shape[1]), np.bool_),
             self._saved_parts,
-            np.empty((n_targets, n_experts)),
-            np.zeros((n_targets, self._n_params + 1)),
+            np.empty((2 * n_targets, n_experts)),
+            np.zeros((2 * n_targets, self._n_params + 1)),
             self._work,
         )
+        warnings = np.zeros_like(signals)
+        if self._others:
+            fit = np.flatnonzero(np.repeat(sound, n_targets) & told_flags[:, -1])
+            models = (slots[:, None] * n_targets + np.arange(n_targets)).reshape(-1)[fit]
+            flat = (floats, ints, flags)
+            told_of = watched[fit], signals[fit], warnings[fit]
+            detect_others(self._others, self._layout, flat, models, *told_of)
+            watched[fit], signals[fit], warnings[fit] = told_of
         by_target = told.reshape(n_rows, n_targets, -1)
         flags_by_target = told_flags.reshape(n_rows, n_targets, -1)
         by_expert = by_target[..., first_expert : first_expert + 3 * of_experts]
@@ -174,21 +206,23 @@ class ForecasterTwin:
             expert_errors=by_expert[:, :, 2],
             anomaly_score=figures[..., 0],
             scale=figures[..., 1],
-            drift_statistic=figures[..., 2],
             gradient_norm=figures[..., 3],
             influence_norm=figures[..., 4],
             spectral_radius=figures[..., 5],
             saturated_ratio=figures[..., 6],
-            anomaly_log_score=figures[..., 7],
+            anomaly_log_score=figures[..., 2],
             stability=figures[..., work.STABILITY : work.GUARD],
             guard=figures[..., work.GUARD].astype(np.int64),
             settled=flags_by_target[..., :n_horizons],
             covered=covered.reshape(n_rows, n_targets, n_horizons, n_quantiles // 2),
-            drift=flags_told[..., 0],
-            updated=flags_told[..., 1],
-            clipped=flags_told[..., 2],
-            skipped=flags_told[..., 3],
-            begun=flags_told[..., 4],
+            drift=signals.reshape(n_rows, n_targets, 3),
+            drift_warning=warnings.reshape(n_rows, n_targets, 3),
+            drift_statistic=watched[:, 3:].reshape(n_rows, n_targets, 3),
+            reaction=np.where(asked, PROVEN, 0).reshape(n_rows, n_targets),
+            updated=flags_told[..., 0],
+            clipped=flags_told[..., 1],
+            skipped=flags_told[..., 2],
+            begun=flags_told[..., 3],
         )
         return result, sound
 
@@ -196,14 +230,14 @@ class ForecasterTwin:
 READOUT_FIELDS: Final = ("lags", "inputs", "gain", "weights", "covariance", "offset")
 
 
-def _experts(forecaster: Forecaster, layout: Layout) -> Experts:
-    """Return the experts' kinds and priors, and the readouts of those that have one."""
+def _experts(forecaster: Forecaster, layout: Layout, prefix: str = "expert.") -> Experts:
+    """Return the experts' kinds and priors, and the readouts of those that have one, in parts with a prefix."""
     ints = [name for name in Experts._fields if name not in ("prior", "forgetting")]
     found: dict[str, list[int]] = {name: [] for name in ints}
     forgetting: list[float] = []
     for name, expert in forecaster.experts.items():
         own = expert if isinstance(expert, Linear | Recurrent) else None
-        places = layout.places.get(f"expert.{name}", {})
+        places = layout.places.get(f"{prefix}{name}", {})
         found["kinds"].append(KINDS[type(expert)])
         for field in READOUT_FIELDS:
             found[f"{field}_at"].append(places[field].start if field in places else -1)
@@ -231,14 +265,19 @@ def _between(layout: Layout) -> IntArray:
     return np.array([*ends, layout.sizes[0]], dtype=np.int64).reshape(-1, 2)
 
 
-def _places(layout: Layout, experts: dict[str, Expert]) -> Places:
-    """Return where each field begins that is no readout's, under the name part_field."""
-    readouts = {f"expert.{name}" for name, e in experts.items() if isinstance(e, Linear | Recurrent)}
+def _places(layout: Layout, experts: dict[str, Expert], others: Others, prefix: str = "expert.") -> Places:
+    """Return where each field begins that is no readout's or other detector's, under the name part_field.
+
+    Of experts and challengers, those in parts with the prefix.
+    """
+    skipped = {part for part, _ in others.values()}
+    skipped |= {part for part in layout.places if part.startswith(OWNERS) and not part.startswith(prefix)}
+    readouts = {f"{prefix}{name}" for name, e in experts.items() if isinstance(e, Linear | Recurrent)}
     found = {
-        f"{part.removeprefix('expert.')}_{name}".replace(".", "_"): place.start
+        f"{part.removeprefix(prefix)}_{name}".replace(".", "_"): place.start
         for part, fields in layout.places.items()
         for name, place in fields.items()
-        if part not in readouts or name not in READOUT_FIELDS
+        if part not in skipped and (part not in readouts or name not in READOUT_FIELDS)
     }
     if unknown := set(found) - set(Places._fields):
         raise ValueError(f"the compiled forecaster does not know the fields {sorted(unknown)}")
@@ -301,10 +340,19 @@ def _constants(forecaster: Forecaster, recurrent: Recurrent | None) -> Constants
         anomaly_surprise_max=anomaly.SURPRISE_MAX,
         anomaly_hold=anomaly.HOLD_EVENTS,
         anomaly_prior=anomaly.PRIOR_EVENTS,
-        drift_delta=page_hinkley.DELTA,
-        drift_threshold=page_hinkley.THRESHOLD,
-        drift_events_min=page_hinkley.EVENTS_MIN,
-        drift_value_max=whole.DRIFT_VALUE_MAX,
+        cusum_mean=cusum.MEAN,
+        cusum_delta=cusum.DELTA,
+        cusum_threshold=cusum.THRESHOLD,
+        watch_seen_min=watch.SEEN_MIN,
+        watch_span=scaling.SPAN_EVENTS,
+        watch_value_max=watch.VALUE_MAX,
+        watch_held=forecaster.watch.held,
+        watch_missed=forecaster.watch.missed,
+        hasty_forgetting=HASTY_FORGETTING,
+        hasty_rate=HASTY_RATE,
+        challenge_events=challenger.EVENTS,
+        challenge_judged=challenger.JUDGED,
+        challenge_better=challenger.BETTER,
         outlier_spreads=whole.OUTLIER_SPREADS,
         residual_span=whole.RESIDUAL_SPAN_EVENTS,
         residual_winsor=whole.RESIDUAL_WINSOR,

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from models.experts.watch import RATE_FACTOR, UPDATE_RATIO
-from models.kernels.forecaster_experts import Sizes
+from models.kernels.forecaster_experts import Sizes, hasty_rate
 from models.kernels.forecaster_parts import Constants, Places
 from models.kernels.jit import inner
 from models.optimizers.ekf import NORMAL_FROM_MEDIAN, WARM_UP
@@ -65,7 +65,7 @@ def down_the_gradient(
     shrink = c.clip_max / norm if over else 1.0
     flags[at.recurrent_updated], flags[at.recurrent_clipped] = True, over
     params = floats[at.recurrent_params : at.recurrent_params + n_params]
-    rate = c.learning_rate * floats[at.recurrent_figures + RATE_FACTOR]
+    rate = c.learning_rate * (floats[at.recurrent_figures + RATE_FACTOR] * hasty_rate(ints, at, c))
     moved, whole = 0.0, 0.0
     if size.descent == SGD:
         for j in range(n_params):

@@ -16,13 +16,13 @@ SEASONAL: Final = 1
 LINEAR: Final = 2
 RECURRENT: Final = 3
 
-STABILITY: Final = 8
+STABILITY: Final = 7
 GUARD: Final = STABILITY + len(WATCHED)
 FIGURES: Final = GUARD + 1
-"""Anomaly score, scale, drift statistic, gradient norm, influence norm, spectral radius, saturated ratio, log score; what is watched of
-the recurrent expert; and what guards did."""
-FLAGS: Final = 5
-"""Drift, updated, clipped, skipped, begun."""
+"""Anomaly score, scale, log score, gradient norm, influence norm, spectral radius, saturated ratio; what is watched of the recurrent
+expert; and what guards did."""
+FLAGS: Final = 4
+"""Updated, clipped, skipped, begun."""
 
 
 @inner
@@ -35,6 +35,32 @@ def experts_at(size: Sizes) -> int:
 def flags_at(size: Sizes) -> int:
     """Return where FLAGS begin in the flags that are told: behind settled and covered."""
     return size.horizons * (1 + size.quantiles // 2)
+
+
+@inner
+def copied_whole(source: Array, target: Array) -> None:
+    """Write an array over another."""
+    for i in range(len(source)):
+        target[i] = source[i]
+
+
+@inner
+def copied_parts(source: Array, target: Array, parts: IntArray) -> None:
+    """Write parts of an array over those of another: parts are (P, 2), each from one place up to another."""
+    for part in range(len(parts)):
+        for i in range(parts[part, 0], parts[part, 1]):
+            target[i] = source[i]
+
+
+@inner
+def clear(row: Array, row_flags: BoolArray, watched: Array, signals: BoolArray) -> None:
+    """Take out of the room for what is told what another event told."""
+    for j in range(len(row)):
+        row[j] = 0.0
+    for j in range(len(row_flags)):
+        row_flags[j] = False
+    for j in range(len(signals)):
+        watched[j], watched[len(signals) + j], signals[j] = np.nan, 0.0, False
 
 
 class Work(NamedTuple):
@@ -59,6 +85,7 @@ class Work(NamedTuple):
     read: Array
     credit: Array
     gradient: Array
+    own: Array
 
 
 def work_for(size: Sizes, n_cycles: int, n_waves: int, n_seasons: int) -> Work:
@@ -83,4 +110,5 @@ def work_for(size: Sizes, n_cycles: int, n_waves: int, n_seasons: int) -> Work:
         np.empty(2 * size.units),
         np.empty(2 * size.units),
         np.empty((6 + 2 * size.features) * size.units),
+        np.empty(size.horizons),
     )

@@ -67,13 +67,13 @@ def rls_update(
     )
 
 
-def rls_gain(covariance: Array, inputs: Array, forgetting: float) -> tuple[Array, Array]:
+def rls_gain(covariance: Array, inputs: Array, forgetting: float | Array) -> tuple[Array, Array]:
     """Return k of eq. (1), and P after eq. (3), for rows whose labels are still to come.
 
     Args:
         covariance: P, (B, F, F).
         inputs: phi, (B, F).
-        forgetting: lambda.
+        forgetting: lambda, one or (B,).
 
     Returns:
         k (B, F), and the new P. A row for which they would not be finite has k of zeros and its P as it was.

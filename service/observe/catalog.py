@@ -84,10 +84,13 @@ METRICS = (
     Metric(
         "drift_statistic",
         "gauge",
-        "Largest drift statistic of recent rows; 1 is the threshold.",
-        ("detector",),
+        "Largest drift statistic of recent rows, of each stream that is watched; 1 is the threshold.",
+        ("stream", "detector"),
     ),
-    Metric("drift_events_total", "counter", "Drifts signalled.", ("detector", "level")),
+    Metric(
+        "drift_events_total", "counter", "Drifts signalled or warned of.", ("stream", "detector", "level")
+    ),
+    Metric("drift_reactions_total", "counter", "What was done about drift.", ("reaction",)),
     Metric("gradient_norm", "histogram", "Gradient norm of each update, before clipping."),
     Metric(
         "gradient_applied_norm",

@@ -30,7 +30,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from models.bank import StepResult, step_size
-from models.specification import Specification
+from models.specification import DRIFT_STREAMS, REACTIONS, Specification
 from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, NAIVE, RESTORE_SOURCES, WINDOWS, Metric
 from service.observe.figures import Array, Buckets, MovingMean, Recent, add_counts, closed
 from service.observe.stability import STATS, StabilityFigures
@@ -44,7 +44,7 @@ PENDING_ROWS_MAX = 256
 _STEP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LAG_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86400.0)
 _NORM_BUCKETS = (0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
-_RECENT = ("influence_norm", "spectral_radius", "saturated_ratio", "drift_statistic")
+_RECENT = ("influence_norm", "spectral_radius", "saturated_ratio")
 """Columns of the figures that are told of recent rows."""
 _Samples = dict[tuple[str, ...], float]
 
@@ -74,7 +74,7 @@ class Metrics(Collector):
         self._naive = {name: i for i, name in enumerate(specification.experts) if name in NAIVE}
         self._experts = specification.experts
         self._levels = specification.level_names
-        self._detector = specification.drift_detector
+        self._drifts = tuple(zip(DRIFT_STREAMS, specification.drift_detectors, strict=True))
 
         self._stability = StabilityFigures(specification)
         # A filter bounds errors and not gradients.
@@ -90,7 +90,10 @@ class Metrics(Collector):
             "missing_total": closed(Missing),
             "dead_letters_total": closed(Reason),
             "series_evicted_total": closed(Eviction),
-            "drift_events_total": {(self._detector, "drift"): 0.0},
+            "drift_events_total": {
+                (*drift, level): 0.0 for drift in self._drifts for level in ("drift", "warning")
+            },
+            "drift_reactions_total": closed(REACTIONS),
             "nonfinite_total": closed(("event", "prediction", "error", "gradient", "influence")),
             "guard_actions_total": self._stability.guards,
             "gradient_checks_total": self._stability.checks,
@@ -111,6 +114,7 @@ class Metrics(Collector):
         self._coverage = MovingMean(WINDOWS[0], len(self._levels))
         self._weights = MovingMean(WINDOWS[0], len(self._experts))
         self._recent = Recent(len(_RECENT))
+        self._statistics = Recent(len(self._drifts))
         self._pending: list[StepResult] = []
         self._pending_rows = 0
         registry.register(self)
@@ -206,7 +210,13 @@ class Metrics(Collector):
         self._buckets["gradient_applied_norm"].observe(np.minimum(applied, self._norm_max))
         watched = self._finite_rows(joined("stability")[joined("begun")], "influence")
         self._stability.add(watched, joined("guard"))
-        self._add("drift_events_total", int(joined("drift").sum()), self._detector, "drift")
+        for level, name in (("drift", "drift"), ("warning", "drift_warning")):
+            counts = joined(name).reshape(-1, len(self._drifts)).sum(axis=0).tolist()
+            for drift, count in zip(self._drifts, counts, strict=True):
+                self._add("drift_events_total", count, *drift, level)
+        reaction = joined("reaction")
+        for bit, name in enumerate(REACTIONS):
+            self._add("drift_reactions_total", int((reaction >> bit & 1).sum()), name)
         self._add("nonfinite_total", int(norm.size - np.isfinite(norm).sum()), "gradient")
 
         scale = joined("scale")[:, :, None]
@@ -222,6 +232,7 @@ class Metrics(Collector):
         self._finite_rows(joined("prediction")[joined("begun")].reshape(-1, 1), "prediction")
         recent = np.column_stack([joined(name).reshape(-1) for name in _RECENT])
         self._recent.add(self._finite_rows(recent, "influence"))
+        self._statistics.add(joined("drift_statistic").reshape(-1, len(self._drifts)))
 
     def _finite_rows(self, rows: Array, where: str) -> Array:
         """Return the rows that are finite, and count those that are not."""
@@ -255,7 +266,9 @@ class Metrics(Collector):
             self._samples[name] = {(stat,): recent.quantile(column, q) for stat, q in STATS}
         self._set("saturated_unit_ratio", recent.mean(2))
         self._samples |= self._stability.samples()
-        self._samples["drift_statistic"] = {(self._detector,): recent.quantile(3, 1.0)}
+        self._samples["drift_statistic"] = {
+            drift: self._statistics.quantile(place, 1.0) for place, drift in enumerate(self._drifts)
+        }
 
     # What Prometheus reads -------------------------------------------------------------------------
 

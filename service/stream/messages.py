@@ -10,10 +10,11 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 
-from models.bank import STABILITY_FIGURES, StepResult
-from models.specification import Specification
+from models.bank import STABILITY_FIGURES, Array, BoolArray, IntArray, StepResult
+from models.specification import DRIFT_STREAMS, REACTIONS, Specification
 from service.ports import Event, Message, Rejection
 from service.stream.guards import actions_of
 
@@ -38,8 +39,13 @@ class PredictionEncoder:
         observed_figures = {
             "anomaly_score": result.anomaly_score.tolist(),
             "anomaly_log_score": result.anomaly_log_score.tolist(),
-            "drift": result.drift.tolist(),
-            "drift_statistic": result.drift_statistic.tolist(),
+            "drift": _named(result.drift, DRIFT_STREAMS),
+            "drift_warning": _named(result.drift_warning, DRIFT_STREAMS),
+            "drift_statistic": [
+                [dict(zip(DRIFT_STREAMS, one, strict=True)) for one in row]
+                for row in result.drift_statistic.tolist()
+            ],
+            "reaction": _named(result.reaction[..., None] >> np.arange(len(REACTIONS)) & 1, REACTIONS),
             "gradient_norm": result.gradient_norm.tolist(),
             "clipped": result.clipped.tolist(),
             "influence_norm": result.influence_norm.tolist(),
@@ -108,6 +114,15 @@ class _Forecasts:
             }
             for h, horizon in enumerate(self._horizons)
         ]
+
+
+def _named(flags: Array | BoolArray | IntArray, names: Sequence[str]) -> list[list[list[str]]]:
+    """Return the names of the flags that are up, (B, K, N): mostly none."""
+    if not flags.any():
+        return [[[]] * flags.shape[1]] * flags.shape[0]
+    return [
+        [[name for name, up in zip(names, one, strict=True) if up] for one in row] for row in flags.tolist()
+    ]
 
 
 def encode_dead_letter(rejection: Rejection) -> Message:

@@ -23,6 +23,8 @@ _NO_CONTROL_CHARACTERS = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"
 GuardAction = Literal["winsorise", "clip", "skip", "reset", "roll_back", "quarantine", "release", "renew"]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+DriftStream = Literal["loss", "inputs", "calibration"]
+Reaction = Literal["quicken", "reset", "challenge", "takeover"]
 NotNegative = Annotated[float, Field(ge=0.0)]
 
 
@@ -90,9 +92,15 @@ class TargetPrediction(_Message):
     """The share of past events that were less surprising than this one; 0 where there is nothing to be surprised by."""
     anomaly_log_score: NotNegative = 0.0
     """-log10 of how likely so surprising an event is, without an upper end; 0 while a stronger one is recent."""
-    drift: bool
-    drift_statistic: float
-    """In units of its threshold: 1 signals drift."""
+    drift: list[DriftStream]
+    """Where a drift is signalled: the loss has risen, the inputs are larger than they were, or the widest interval misses more
+    values than it should."""
+    drift_warning: list[DriftStream]
+    """Where one is warned of and not signalled, if the detector has such a level."""
+    drift_statistic: dict[DriftStream, float]
+    """In units of its threshold: 1 signals drift, and then it begins anew."""
+    reaction: list[Reaction]
+    """What was done about it after this event."""
     gradient_norm: NotNegative
     """Before clipping; 0 where nothing was learned."""
     clipped: bool

@@ -95,8 +95,7 @@ def _prediction(message: dict[str, Any]) -> Iterator[str]:
             if horizon["settled"] is not None:
                 parts.append(f"was off by {horizon['settled']['error']:+.4g}")
         parts.append(f"anomaly {one['anomaly_score']:.3f}")
-        if one["drift"]:
-            parts.append("DRIFT")
+        parts += [f"DRIFT of {name}" for name in one["drift"]] + [name.upper() for name in one["reaction"]]
         yield "  ".join(parts)
 
 

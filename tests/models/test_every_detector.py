@@ -13,8 +13,8 @@ import pytest
 
 from models.drift import DETECTORS
 from models.drift.adwin import Adwin
+from models.drift.watch import VALUE_MAX
 from models.forecast_protocols import DriftDetector
-from models.forecaster import DRIFT_VALUE_MAX
 from models.protocols import Array, BoolArray, State
 from tests.models.streams import rows_of
 
@@ -51,7 +51,7 @@ def run_detector(
 
 
 def drawn(draw: Draw, shape: tuple[int, ...], *, seed: int = 0) -> Array:
-    return np.minimum(draw(np.random.default_rng(seed), shape), DRIFT_VALUE_MAX)
+    return np.minimum(draw(np.random.default_rng(seed), shape), VALUE_MAX)
 
 
 @for_every_detector
@@ -69,7 +69,7 @@ def test_on_stationary_values_false_alarms_are_rarer_than_stated(name: str, draw
 def test_a_rise_of_the_error_is_signalled_soon(name: str, factor: float) -> None:
     delay = DELAY_EVENTS_MAX.get(name, 150)
     values = drawn(STATIONARY["normal residuals"], (400 + delay, 200), seed=1)
-    values[400:] = np.minimum(factor * values[400:], DRIFT_VALUE_MAX)
+    values[400:] = np.minimum(factor * values[400:], VALUE_MAX)
     signals, statistics = run_detector(DETECTORS[name](), values)
     assert signals[:400].sum() <= signals[:400].size / FALSE_ALARM_EVENTS
     assert signals[400:].any(axis=0).mean() > 0.98
@@ -89,7 +89,7 @@ def test_after_a_signal_it_is_as_new(name: str) -> None:
     detector = DETECTORS[name]()
     state = rows_of(detector.init_state())
     new = {field: value.tobytes() for field, value in rows_of(detector.init_state()).items()}
-    values = np.concatenate((np.ones(300), np.full(300, DRIFT_VALUE_MAX)))
+    values = np.concatenate((np.ones(300), np.full(300, VALUE_MAX)))
     for value in values:
         if detector.update(state, np.array([value]), np.array([True]))[0]:
             break
@@ -119,7 +119,7 @@ def test_a_row_without_a_value_stays_as_it_is_whatever_stands_there(name: str) -
     for row in drawn(STATIONARY["normal residuals"], (150, 2), seed=4):
         detector.update(state, row, np.full(2, True))
     before = {field: value[1].tobytes() for field, value in state.items()}
-    for other in (np.nan, np.inf, 0.0, DRIFT_VALUE_MAX):
+    for other in (np.nan, np.inf, 0.0, VALUE_MAX):
         signal = detector.update(state, np.array([1.0, other]), np.array([True, False]))
         assert not signal[1]
         assert {field: value[1].tobytes() for field, value in state.items()} == before

@@ -48,6 +48,7 @@ def observation(specification: Specification, *, rows: int, seed: int) -> Observ
         calendar=rng.normal(size=(rows, N_CALENDAR)),
         row=rng.integers(0, specification.horizons[-1], size=rows),
         slot=offsets + rng.integers(0, specification.horizons, size=(rows, n_horizons)),
+        hasty=np.full(rows, False),
     )
 
 
@@ -61,6 +62,7 @@ def due_of(event: Observation, *, valid: bool) -> Due:
         target=np.full(shape, float(valid)),
         residual=np.full(shape, 0.5 * valid),
         bound=np.full(shape, 4.0),
+        hasty=event.hasty,
     )
 
 

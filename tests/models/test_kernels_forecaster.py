@@ -30,6 +30,9 @@ SPECIFICATIONS = {
     "down the gradient": replace(SMALL, optimizer="adam", horizons=(1, 3)),
     "a filter a unit": replace(SMALL, optimizer="ekf_node", features=("f",)),
     "a high rate": replace(SMALL, optimizer="adam", learning_rate=0.1, clip_norm=0.3),
+    "detectors that are not compiled": replace(
+        SMALL, drift_loss="page_hinkley", drift_inputs="adwin", drift_calibration="hddm_a", targets=("a", "b")
+    ),
     "no recurrence": replace(SMALL, experts=("linear", "last_value"), interval_levels=(0.5, 0.9, 0.99)),
 }
 ROWS = 120

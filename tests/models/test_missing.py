@@ -43,7 +43,7 @@ def test_nothing_is_scored_or_learned_where_the_value_is_missing(compiled: bool)
     result = give(bank, slot, 60, np.nan)
     after = bank.snapshot(slot)
     changed = {name for name in before if before[name].tobytes() != after[name].tobytes()}
-    learned = ("scale/", "features/", "mixture/", "interval/", "anomaly/", "drift/", "residual/")
+    learned = ("scale/", "features/", "mixture/", "interval/", "anomaly/", "drift.", "inputs/", "residual/")
     assert {name for name in changed if name.startswith(learned)} == {"scale/level"}
     assert not {name for name in changed if name.endswith(("/weights", "/params")) or "optimizer" in name}
     assert {"clock/count", "expert.recurrent/state", "season/rows"} <= changed

@@ -48,6 +48,7 @@ def observations(count: int, *, seed: int = 0) -> list[Observation]:
             calendar=np.linspace(-1.0, 1.0, N_CALENDAR)[None],
             row=np.array([row % 3]),
             slot=np.array([[0, 1 + row % 3]]),
+            hasty=np.array([False]),
         )
         for row in range(count)
     ]
@@ -80,6 +81,7 @@ def due_now(expert: Recurrent, event: Observation, residual: list[float], valid:
         target=np.zeros((1, 2)),
         residual=np.where([valid], [residual], 0.0),
         bound=np.full((1, 2), 4.0),
+        hasty=event.hasty,
     )
 
 

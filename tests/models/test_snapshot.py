@@ -195,7 +195,10 @@ def test_every_field_of_a_specification_changes_its_version() -> None:
         "learning_rate": 0.004,
         "clip_norm": 2.0,
         "interval_levels": (0.8,),
-        "drift_detector": "other",
+        "drift_loss": "other",
+        "drift_inputs": "other",
+        "drift_calibration": "other",
+        "drift_reaction": "other",
         "quarantine_span": 9,
         "seed": 1,
     }

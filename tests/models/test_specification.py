@@ -55,7 +55,7 @@ def test_what_cannot_work_is_refused_by_its_name(fields: dict[str, object], mess
         ({"optimizer": "foo"}, "adam"),
         ({"experts": ("linear", "foo")}, "seasonal"),
         ({"mixture": "foo"}, "polynomial"),
-        ({"drift_detector": "foo"}, "page_hinkley"),
+        ({"drift_loss": "foo"}, "page_hinkley"),
     ],
 )
 def test_a_name_that_no_table_has_is_refused_with_those_that_there_are(

@@ -43,15 +43,14 @@ def make_result(rows: int = 1, targets: int = 1, horizons: int = 1, **changes: o
         **dict.fromkeys(("expert_predictions", "weights", "expert_errors"), experts),
         "quantiles": (*bkh, 4),
         "covered": (*bkh, 2),
-        **dict.fromkeys(
-            ("anomaly_score", "anomaly_log_score", "scale", "drift", "drift_statistic", "gradient_norm"), bk
-        ),
+        **dict.fromkeys(("anomaly_score", "anomaly_log_score", "scale", "gradient_norm", "reaction"), bk),
+        **dict.fromkeys(("drift", "drift_warning", "drift_statistic"), (*bk, 3)),
         **dict.fromkeys(("updated", "clipped", "skipped"), bk),
         **dict.fromkeys(("influence_norm", "spectral_radius", "saturated_ratio"), bk),
     }
     shapes = {**shapes, "begun": bk, "guard": bk, "stability": (*bk, len(FIGURES))}
-    flags = {"settled", "covered", "drift", "updated", "clipped", "skipped", "begun"}
-    kinds = dict.fromkeys(flags, bool) | {"guard": int}
+    flags = {"settled", "covered", "drift", "drift_warning", "updated", "clipped", "skipped", "begun"}
+    kinds = dict.fromkeys(flags, bool) | {"guard": int, "reaction": int}
     fields = {name: np.zeros(shape, dtype=kinds.get(name, float)) for name, shape in shapes.items()}
     fields["scale"] += 1.0
     fields["begun"] |= True
@@ -117,7 +116,12 @@ def test_closed_label_sets_stand_at_zero_before_anything_happens() -> None:
         assert value(samples, "checkpoint_failures_total", reason=reason_) == 0
     for source in RESTORE_SOURCES:
         assert value(samples, "restore_total", source=source) == 0
-    assert value(samples, "drift_events_total", detector="page_hinkley", level="drift") == 0
+    for stream in ("loss", "inputs", "calibration"):
+        for level in ("drift", "warning"):
+            assert value(samples, "drift_events_total", stream=stream, detector="cusum", level=level) == 0
+        assert value(samples, "drift_statistic", stream=stream, detector="cusum") == 0
+    for reaction in ("quicken", "reset", "challenge", "takeover"):
+        assert value(samples, "drift_reactions_total", reaction=reaction) == 0
     assert value(samples, "interval_coverage_ratio", level="0.8") == 0
     assert value(samples, "influence_norm", stat="p99") == 0
 
@@ -168,8 +172,10 @@ def test_what_the_core_says_of_learning_is_counted() -> None:
         skipped=[[False], [False], [True], [False]],
         guard=[[1], [2], [4], [8 + 16 + 32]],
         stability=np.array([STABLE, STABLE, STABLE, SHAKY])[:, None],
-        drift=[[True], [False], [False], [False]],
-        drift_statistic=[[1.25], [0.5], [0.0], [0.0]],
+        drift=[[[True, False, False]], [[True, False, True]], [[False] * 3], [[False] * 3]],
+        drift_warning=[[[False] * 3], [[False] * 3], [[False, True, False]], [[False] * 3]],
+        drift_statistic=[[[1.25, 0.2, 0.0]], [[0.5, 0.3, 0.1]], [[0.0] * 3], [[0.0] * 3]],
+        reaction=[[0b1001], [0b0001], [0], [0]],
         influence_norm=[[1.0], [2.0], [3.0], [10.0]],
         spectral_radius=[[0.9], [0.8], [0.7], [0.95]],
         saturated_ratio=[[0.0], [0.5], [0.5], [1.0]],
@@ -185,8 +191,20 @@ def test_what_the_core_says_of_learning_is_counted() -> None:
         assert value(samples, "guard_actions_total", action=action) == 1
     for action in ("reject", "release", "renew"):
         assert value(samples, "guard_actions_total", action=action) == 0
-    assert value(samples, "drift_events_total", detector="page_hinkley", level="drift") == 1
-    assert value(samples, "drift_statistic", detector="page_hinkley") == 1.25
+    drifts = {
+        (stream, level): value(samples, "drift_events_total", stream=stream, detector="cusum", level=level)
+        for stream in ("loss", "inputs", "calibration")
+        for level in ("drift", "warning")
+    }
+    assert {key: count for key, count in drifts.items() if count} == {
+        ("loss", "drift"): 2,
+        ("calibration", "drift"): 1,
+        ("inputs", "warning"): 1,
+    }
+    assert value(samples, "drift_statistic", stream="loss", detector="cusum") == 1.25
+    assert value(samples, "drift_statistic", stream="inputs", detector="cusum") == 0.3
+    assert value(samples, "drift_reactions_total", reaction="quicken") == 2
+    assert value(samples, "drift_reactions_total", reaction="takeover") == 1
     assert value(samples, "influence_norm", stat="p50") == 2.5
     assert value(samples, "influence_norm", stat="max") == 10
     assert value(samples, "influence_norm", stat="p99") == pytest.approx(np.quantile([1, 2, 3, 10], 0.99))

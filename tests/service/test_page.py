@@ -100,7 +100,7 @@ def test_drift_and_the_worker_s_return_are_marked_in_every_panel() -> None:
     """Goal: marks on the time axis. Method: a drift in one message; the worker goes down between two rows."""
     feed = LiveFeed()
     messages = list(predictions(["a", "b"], 4))
-    messages[2]["targets"]["value"]["drift"] = True
+    messages[2]["targets"]["value"]["drift"] = ["inputs"]
     for message in messages[:4]:
         feed.prediction(message)
     feed.worker({"state": "down", "pid": 7, "restarts": 0})

@@ -220,7 +220,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one(name: str, ex
             "experts: one of last_value, seasonal, linear, linear_quick, linear_long, recurrent, not 'oracle'",
         ),
         ("model__mixture", "average", "mixture: one of polynomial, exponential, not 'average'"),
-        ("model__drift_detector", "eyes", "drift_detector: one of page_hinkley, cusum, adwin"),
+        ("model__drift_inputs", "eyes", "drift_inputs: one of page_hinkley, cusum, adwin"),
         ("checkpoint__store", "redis", "'kafka' or 'sqlite'"),
         ("stream__batch_size", "many", "valid integer"),
     ],

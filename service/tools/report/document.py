@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.specification import Specification
+from models.specification import DRIFT_STREAMS, Specification
 from service.observe.catalog import NAIVE
 from service.tools.report.buckets import Array, Buckets
 from service.tools.report.recorder import History, Layout, Recorder
@@ -177,11 +177,18 @@ def _figures(table: Buckets, layout: Layout) -> dict[str, Any]:
                 _round(table.column(f"weight.{h}.{expert}") / rows, 4) for expert in range(layout.n_experts)
             ],
         }
-    highest = ("drift_statistic", "gradient_norm", "influence_norm", "spectral_radius", "saturated_ratio")
+    highest = ("gradient_norm", "influence_norm", "spectral_radius", "saturated_ratio")
     return {
         "width": table.width,
         **{name: _short(table.column(name)) for name in highest},
-        **{name: _marked(table.column(name)) for name in ("drift", "clipped", "skipped")},
+        "drift": {
+            stream: {
+                "statistic": _short(table.column(f"drift_statistic.{stream}")),
+                "signals": _marked(table.column(f"drift.{stream}")),
+            }
+            for stream in DRIFT_STREAMS
+        },
+        **{name: _marked(table.column(name)) for name in ("clipped", "skipped")},
         "updated": int(table.column("updated").sum()),
         "horizons": horizons,
     }

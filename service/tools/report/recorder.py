@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.bank import StepResult
-from models.specification import Specification
+from models.specification import DRIFT_STREAMS, Specification
 from service.tools.report.buckets import Array, Buckets
 
 SERIES_MAX = 24
@@ -32,8 +32,6 @@ FLUSH_ROWS = 256
 SCALARS = (
     "anomaly_score",
     "scale",
-    "drift",
-    "drift_statistic",
     "gradient_norm",
     "clipped",
     "skipped",
@@ -42,9 +40,11 @@ SCALARS = (
     "spectral_radius",
     "saturated_ratio",
 )
+PER_STREAM = ("drift", "drift_statistic")
 PER_HORIZON = ("prediction", "lower", "upper", "settled", "covered", "error")
 PER_EXPERT = ("expert_errors", "weights")
 """Fields of `StepResult`, by their axes."""
+DRIFTS, STATISTICS = ([f"{name}.{stream}" for stream in DRIFT_STREAMS] for name in PER_STREAM)
 
 
 class Moment(NamedTuple):
@@ -81,6 +81,7 @@ class Layout:
         self.horizons = tuple(horizons[at] for at in self.kept)
         self.n_experts = n_experts
         names = ["time", "value", *SCALARS]
+        names += [f"{name}.{stream}" for name in PER_STREAM for stream in DRIFT_STREAMS]
         names += [f"{name}.{h}" for name in PER_HORIZON for h in self.horizons]
         names += [
             f"{name}.{h}.{expert}"
@@ -104,6 +105,7 @@ class Layout:
         times = np.concatenate([one.times for one in rounds])
         parts = [np.broadcast_to(times[:, None, None], (*shape, 1)), values[..., None]]
         parts += [field(name)[..., None] for name in SCALARS]
+        parts += [field(name) for name in PER_STREAM]
         parts += [field(name)[..., self.kept] for name in PER_HORIZON]
         parts += [field(name)[..., self.kept, :].reshape(*shape, -1) for name in PER_EXPERT]
         return np.concatenate(parts, axis=-1, dtype=np.float64)
@@ -130,8 +132,8 @@ class Layout:
             for h in self.horizons
             for expert in range(self.n_experts)
         ]
-        high = ["drift_statistic", "gradient_norm", "influence_norm", "spectral_radius", "saturated_ratio"]
-        return Buckets({"high": high, "total": ["drift", "clipped", "skipped", "updated", *totals]})
+        high = [*STATISTICS, "gradient_norm", "influence_norm", "spectral_radius", "saturated_ratio"]
+        return Buckets({"high": high, "total": [*DRIFTS, "clipped", "skipped", "updated", *totals]})
 
 
 class History:
@@ -163,8 +165,8 @@ class History:
 
     def _points(self, block: Array, past: Array) -> dict[str, Array]:
         place, n = self._layout.place, len(block)
-        names = ("time", "anomaly_score", "drift")
-        columns = {name: block[:, place[name]] for name in names}
+        columns = {name: block[:, place[name]] for name in ("time", "anomaly_score")}
+        columns["drift"] = np.maximum.reduce([block[:, place[name]] for name in DRIFTS])
         columns["value_low"] = columns["value_high"] = block[:, place["value"]]
         for h in self._layout.horizons:
             made = past[len(self._before) - h :][:n]
@@ -175,7 +177,7 @@ class History:
 
     def _figures(self, block: Array) -> dict[str, Array]:
         place = self._layout.place
-        columns = {name: block[:, place[name]] for name in SCALARS}
+        columns = {name: block[:, place[name]] for name in (*SCALARS, *DRIFTS, *STATISTICS)}
         for h in self._layout.horizons:
             columns[f"n.{h}"] = block[:, place[f"settled.{h}"]]
             columns[f"covered.{h}"] = block[:, place[f"covered.{h}"]]

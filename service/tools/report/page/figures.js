@@ -5,6 +5,7 @@ import { ANOMALY, axes, colour, create, decades, drawnOut, errorChart, expertCol
 import { axisText, countText, expertText, valueText } from "./words.js";
 
 const RARE_MAX = 10_000; // Rarer than the score tells.
+const DRIFT_COLOURS = { loss: "recurrent", inputs: "seasonal", calibration: "linear" };
 const COVERED_MIN = 20; // A share of fewer values says nothing.
 
 const percent = (value) => (value == null ? "–" : `${(100 * value).toFixed(1)}%`);
@@ -166,16 +167,20 @@ export const FIGURES = [
     name: "drift",
     title: "Drift",
     caption: ({ series }) =>
-      `The detector's statistic in units of its threshold; above 1 it signals, and begins anew. Signals: ${countText(total(series.figures.drift))}.`,
+      `Each detector's statistic in units of its threshold; above 1 it signals, and begins anew. Signals: ${Object.entries(series.figures.drift)
+        .map(([name, { signals }]) => `${countText(total(signals))} of ${name}`)
+        .join(", ")}.`,
     make(element, view, hooks) {
-      const { drift_statistic: column, drift } = view.figures;
-      const marks = { uprights: [{ rows: placesOf(drift, view.panel), name: "drift" }], levels: [{ value: 1, name: "muted" }] };
+      const streams = Object.entries(view.figures.drift);
+      const lines = streams.map(([name, { statistic }]) => ({ name: DRIFT_COLOURS[name], column: statistic }));
+      const signals = streams.flatMap(([, one]) => placesOf(one.signals, view.panel));
+      const marks = { uprights: [{ rows: signals, name: "drift" }], levels: [{ value: 1, name: "muted" }] };
       const key = [
-        { text: "statistic", colour: "recurrent", form: "line", column },
+        ...streams.map(([name, { statistic: column }]) => ({ text: name, colour: DRIFT_COLOURS[name], form: "line", column })),
         { text: "threshold", colour: "muted", form: "limit" },
         { text: "signal", colour: "drift", form: "bar" },
       ];
-      return { ...linesChart(element, view.panel, { lines: [{ name: "recurrent", column }], range: fromZero(1.15), marks }, hooks), key };
+      return { ...linesChart(element, view.panel, { lines, range: fromZero(1.15), marks }, hooks), key };
     },
   },
   {

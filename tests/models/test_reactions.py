@@ -1,0 +1,200 @@
+"""Goal: a reaction to drift does what it says, when the loss drifts and not otherwise, and compiled as in numpy.
+
+Method: autoregressive series whose coefficients change at a known row, many side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.bank import Bank
+from models.drift.challenger import JUDGED
+from models.drift.reactions import CHALLENGE, CHOICES, PROVEN, QUICKEN, QUICKEN_EVENTS, RESET, TAKEOVER
+from models.optimizers.rls import PRIOR_VARIANCE
+from models.protocols import Array, BoolArray, IntArray
+from models.specification import Specification
+from tests.models.streams import RESULT_NAMES, SMALL, Stream, run, side_by_side, state_bytes, step
+from tests.models.test_kernels_forecaster import assert_alike
+
+REACTIONS = [choice for choice in CHOICES if choice != "none"]
+BITS = {"quicken": QUICKEN, "reset": RESET, "challenger": CHALLENGE}
+for_every_reaction = pytest.mark.parametrize("choice", REACTIONS)
+
+MAKE = replace(SMALL, experts=("last_value", "linear", "recurrent"), lags=3)
+ROWS, CHANGE, SERIES = 1100, 700, 6
+
+
+def series(*, changes: bool = True, seed: int = 0) -> Stream:
+    """x_t = 1.6 x_{t-1} - .8 x_{t-2} + noise, and from CHANGE on -.9 x_{t-1}, with four times the noise."""
+    rng = np.random.default_rng(seed)
+    noise, values = rng.normal(size=(ROWS, SERIES)), np.zeros((ROWS, SERIES))
+    for t in range(2, ROWS):
+        if changes and t >= CHANGE:
+            values[t] = -0.9 * values[t - 1] + 4.0 * noise[t]
+        else:
+            values[t] = 1.6 * values[t - 1] - 0.8 * values[t - 2] + noise[t]
+    return side_by_side(*values.T)
+
+
+def make_bank(
+    specification: Specification, *, compiled: bool = False, n: int = SERIES
+) -> tuple[Bank, list[int]]:
+    bank = Bank(specification, compiled=compiled)
+    return bank, [bank.admit() for _ in range(n)]
+
+
+def reactions(result: dict[str, Array]) -> IntArray:
+    """Return what was done, (T, B, K)."""
+    return result["reaction"].astype(np.int64)
+
+
+def first_reaction(bank: Bank, slots: list[int], stream: Stream) -> tuple[int, BoolArray]:
+    """Run up to the first event at which any series reacts; return its row, and which do."""
+    for row in range(CHANGE, ROWS):
+        reacted = step(bank, slots, stream, row).reaction[:, 0] > 0
+        if reacted.any():
+            return row, reacted
+    pytest.fail("no series reacted")
+
+
+@for_every_reaction
+def test_it_reacts_where_the_loss_drifts_and_nowhere_else(choice: str) -> None:
+    bank, slots = make_bank(replace(MAKE, drift_reaction=choice), compiled=True)
+    result = run(bank, slots, series())
+    assert (result["reaction"] < PROVEN).all()
+    reacted, drifted = (reactions(result) & BITS[choice]) > 0, result["drift"][..., 0]
+    np.testing.assert_array_equal(reacted, drifted)
+    assert drifted[CHANGE:].any(axis=(0, 2)).all()
+    assert not drifted[:CHANGE].any()
+
+
+def test_without_a_reaction_a_drift_is_told_and_nothing_is_done() -> None:
+    bank, slots = make_bank(MAKE)
+    result = run(bank, slots, series(), range(CHANGE + 100))
+    assert result["drift"][..., 0].any()
+    assert not result["reaction"].any()
+
+
+@for_every_reaction
+def test_without_a_drift_it_changes_no_bit_of_a_forecast(choice: str) -> None:
+    stream = series(changes=False)
+    results = [
+        run(*make_bank(replace(MAKE, drift_reaction=one), compiled=True), stream, range(500))
+        for one in ("none", choice)
+    ]
+    assert not results[0]["drift"][..., 0].any()
+    for name in RESULT_NAMES:
+        assert results[0][name].tobytes() == results[1][name].tobytes(), name
+
+
+@for_every_reaction
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adam"}, {"horizons": (2, 5)}])
+def test_a_run_with_reactions_stays_with_numpy(choice: str, changes: dict[str, object]) -> None:
+    pytest.importorskip("numba", reason="the compiled twins need the extra `fast`")
+    specification = replace(MAKE, drift_reaction=choice, **changes)  # type: ignore[arg-type]
+    results = []
+    for compiled in (True, False):
+        bank, slots = make_bank(specification, compiled=compiled)
+        assert bank.compiled is compiled
+        results.append(run(bank, slots, series(), range(CHANGE - 300, ROWS)))
+    assert_alike(results[0], results[1], tolerance=1e-7)
+    wanted = TAKEOVER if choice == "challenger" else BITS[choice]
+    assert (reactions(results[0]) & wanted).any()
+
+
+@for_every_reaction
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_series_reacts_the_same_alone_and_from_a_snapshot_in_the_middle(
+    choice: str, compiled: bool
+) -> None:
+    specification, stream = replace(MAKE, drift_reaction=choice), series()
+    bank, slots = make_bank(specification, compiled=compiled)
+    run(bank, slots, stream, range(CHANGE))
+    row, _ = first_reaction(bank, slots, stream)
+    run(bank, slots, stream, range(row + 1, row + 20))
+    alone, (slot,) = make_bank(specification, compiled=compiled, n=1)
+    alone.restore(slot, bank.snapshot(slots[3]))
+    for later in range(row + 20, row + 220):
+        expected, found = step(bank, slots, stream, later), step(alone, [slot], stream, later, [3])
+        for name in RESULT_NAMES:
+            assert getattr(found, name)[0].tobytes() == getattr(expected, name)[3].tobytes(), (later, name)
+    assert state_bytes(alone, slot) == state_bytes(bank, slots[3])
+
+
+def test_a_reset_makes_the_covariances_of_the_readouts_new_and_leaves_the_weights() -> None:
+    stream = series()
+    reset, slots = make_bank(replace(MAKE, drift_reaction="reset"))
+    plain, _ = make_bank(MAKE)
+    for bank in (reset, plain):
+        run(bank, slots, stream, range(CHANGE))
+    row, reacted = first_reaction(reset, slots, stream)
+    run(plain, slots, stream, range(CHANGE, row + 1))
+    for place, slot in enumerate(slots):
+        after, before = reset.snapshot(slot), plain.snapshot(slot)
+        for expert in ("expert.linear", "expert.recurrent"):
+            covariance = after[f"{expert}/covariance"][0]
+            is_new = (covariance == PRIOR_VARIANCE * np.eye(len(covariance))).all()
+            assert is_new == reacted[place]
+            assert after[f"{expert}/weights"].tobytes() == before[f"{expert}/weights"].tobytes()
+
+
+def test_a_model_is_quickened_for_so_many_events_and_forgets_sooner_meanwhile() -> None:
+    stream = series()
+    bank, slots = make_bank(replace(MAKE, drift_reaction="quicken"))
+    run(bank, slots, stream, range(CHANGE))
+    row, reacted = first_reaction(bank, slots, stream)
+    slot, place = slots[int(np.argmax(reacted))], int(np.argmax(reacted))
+    left = [int(bank.snapshot(slot)["quicken/left"][0])]
+    again = []
+    for later in range(row + 1, row + 50):
+        again.append(bool(step(bank, slots, stream, later).reaction[place, 0]))
+        left.append(int(bank.snapshot(slot)["quicken/left"][0]))
+    for before, now, anew in zip(left, left[1:], again, strict=False):
+        assert now == (QUICKEN_EVENTS if anew else before - 1)
+
+
+def test_a_challenger_takes_over_only_after_enough_labels_and_is_what_it_was() -> None:
+    stream = series()
+    bank, slots = make_bank(replace(MAKE, drift_reaction="challenger"))
+    run(bank, slots, stream, range(CHANGE))
+    row, reacted = first_reaction(bank, slots, stream)
+    place = int(np.argmax(reacted))
+    born = row
+    for later in range(row + 1, ROWS):
+        before = bank.snapshot(slots[place])
+        reaction = int(step(bank, slots, stream, later).reaction[place, 0])
+        if reaction & CHALLENGE:
+            born = later
+        if reaction & TAKEOVER and not reaction & CHALLENGE:
+            after = bank.snapshot(slots[place])
+            taken = [
+                name
+                for name in ("linear", "recurrent")
+                if all(
+                    after[f"expert.{name}/{field}"].tobytes() == after[f"challenger.{name}/{field}"].tobytes()
+                    for field in ("weights", "covariance", "lags")
+                )
+            ]
+            assert taken
+            assert later - born > JUDGED
+            assert before["challenge/judged"][0] >= JUDGED - 1
+            return
+    pytest.fail("no challenger took over")
+
+
+def test_after_a_thousand_events_a_challenger_is_given_up() -> None:
+    bank, (slot,) = make_bank(replace(MAKE, drift_reaction="challenger", drift_loss="hddm_a"), n=1)
+    stream = series(changes=False, seed=1)
+    for row in range(300):
+        step(bank, [slot], stream, row, [0])
+    fields = bank.snapshot(slot)
+    fields["challenge/age"][:] = 999
+    bank.restore(slot, fields)
+    ages = []
+    for row in range(300, 304):
+        assert step(bank, [slot], stream, row, [0]).reaction[0, 0] == 0
+        ages.append(int(bank.snapshot(slot)["challenge/age"][0]))
+    assert ages == [1000, 0, 0, 0]
