@@ -28,14 +28,15 @@ import numpy as np
 from models.experts.recovery import RENEW, RESET, ROLL_BACK
 from models.experts.recurrent import Recurrent
 from models.experts.watch import RATE_FACTOR
-from models.protocols import Array, Fields, IntArray
+from models.protocols import Array, IntArray
+from models.records import view
 
 if TYPE_CHECKING:
     from models.bank import Bank
 
-STEPS: Final = 16
+STEPS: Final = 8
 """K: as many steps as carry the influence through every path of a cell and a stack, at a cost of a few milliseconds."""
-PARAMS_MAX: Final = 128
+PARAMS_MAX: Final = 48
 """Parameters that are looked at, evenly spread and others each time: the default cell has 96, a dense one thousands."""
 EPSILON: Final = 1e-5
 """Of the differences, times the parameter where that is over 1: half of the digits, at an error of 1e-10."""
@@ -89,8 +90,8 @@ class GradientAudit:
         fields |= {self._key("memory.") + name: value for name, value in parts.items()}
         fields[self._key("figures")][:, RATE_FACTOR] = 0.0
         shadow.restore(self._at, fields)
-        self._start = fields
         self._target = int(fields["clock/count"][0]) % len(fields["clock/count"])
+        self._start: Array = fields[self._key("state")][self._target].copy()
         self._events: list[tuple[float, Array, Array]] = []
 
     def take(self, time: float, values: Array, features: Array) -> bool:
@@ -100,16 +101,14 @@ class GradientAudit:
 
     def result(self) -> Audit | None:
         """Return what was found after the last event; None where a guard acted on the way: then there is nothing to compare."""
-        inputs, fields = [], self._start
+        inputs = []
         for time, values, features in self._events:
             told = self._shadow.step(np.array([self._at]), np.array([time]), values[None], features[None])
             if (told.guard & (RESET | ROLL_BACK | RENEW)).any():
                 return None
-            fields = self._shadow.snapshot(self._at)
-            inputs.append(self._cell_inputs(fields))
-        live = self._bank.snapshot(self.slot)
-        by_rule = self._compared(fields, np.array(inputs))
-        in_use = self._compared(live, np.array(inputs))
+            inputs.append(self._cell_inputs())
+        by_rule = self._compared(self._shadow, self._at, np.array(inputs))
+        in_use = self._compared(self._bank, self.slot, np.array(inputs))
         return Audit(self._expert.rule.exact, *by_rule, *in_use)
 
     def close(self) -> None:
@@ -122,23 +121,30 @@ class GradientAudit:
     def _is_memory(self, name: str) -> bool:
         return name.startswith(self._key("memory."))
 
-    def _of(self, fields: Fields, name: str) -> Array:
-        found: Array = fields[self._key(name)][self._target]
-        return found
+    def _of(self, bank: Bank, slot: int, name: str) -> Array:
+        """Return a field of the expert as it is in a bank; a view."""
+        return self._field(bank, slot, f"expert.{self._name}", name)
 
-    def _cell_inputs(self, fields: Fields) -> Array:
-        """Return what the cell saw at the last event, (m,): it stands among what the readout saw."""
-        expert, count = self._expert, int(fields["clock/count"][self._target])
-        seen = self._of(fields, "inputs")[(count - 1) % expert.n_rows]
+    def _count(self, bank: Bank, slot: int) -> int:
+        return int(self._field(bank, slot, "clock", "count"))
+
+    def _field(self, bank: Bank, slot: int, part: str, name: str) -> Array:
+        place = bank.layout.places[part][name]
+        return view(bank.records_of(slot)[place.record][self._target], place)
+
+    def _cell_inputs(self) -> Array:
+        """Return what the shadow's cell saw at the last event, (m,): it stands among what the readout saw."""
+        expert, count = self._expert, self._count(self._shadow, self._at)
+        seen = self._of(self._shadow, self._at, "inputs")[(count - 1) % expert.n_rows]
         deviation, *features = seen[expert.n_read + expert.lags :][: expert.cell.n_inputs - 1]
-        return np.array([self._of(fields, "lags")[0], deviation, *features])
+        return np.array([self._of(self._shadow, self._at, "lags")[0], deviation, *features])
 
-    def _compared(self, fields: Fields, inputs: Array) -> tuple[float, float]:
+    def _compared(self, bank: Bank, slot: int, inputs: Array) -> tuple[float, float]:
         """Return cosine and relative error of the gradient that was kept for the shortest horizon's last forecast."""
-        expert, count = self._expert, int(fields["clock/count"][self._target])
-        kept = self._of(fields, "jacobian")[(count - 1) % expert.horizon].reshape(-1)
-        weights = self._of(fields, "weights")[0, : expert.n_read]
-        params = self._of(fields, "params")
+        expert, count = self._expert, self._count(bank, slot)
+        kept = self._of(bank, slot, "jacobian")[(count - 1) % expert.horizon].reshape(-1)
+        weights = self._of(bank, slot, "weights")[0, : expert.n_read]
+        params = self._of(bank, slot, "params")
         spread = max(1, -(-params.size // PARAMS_MAX))
         chosen = np.arange(count % spread, params.size, spread)
         differences = self._differences(params, weights, inputs, chosen)
@@ -152,7 +158,7 @@ class GradientAudit:
         moved[np.arange(n), chosen] += width
         moved[n + np.arange(n), chosen] -= width
         moved = moved.reshape(2 * n, *params.shape)
-        state = np.repeat(self._of(self._start, "state")[None], 2 * n, axis=0)
+        state = np.repeat(self._start[None], 2 * n, axis=0)
         for seen in inputs:
             state = cell.step(moved, state, np.repeat(seen[None], 2 * n, axis=0)).state
         read = cell.read_out(state)[0].reshape(2 * n, -1)

@@ -330,7 +330,7 @@ class LogSettings(_Group):
 class ObserveSettings(_Group):
     """What is looked at beside the learning."""
 
-    audit_every: int = Field(default=10_000, ge=0)
+    audit_every: int = Field(default=20_000, ge=0)
     """At one offset in so many the gradient of that event's series is compared with finite differences, on copies, over its
     next events: some five milliseconds each. 0 is never."""
 
