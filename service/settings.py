@@ -332,7 +332,7 @@ class ObserveSettings(_Group):
 
     audit_every: int = Field(default=20_000, ge=0)
     """At one offset in so many the gradient of that event's series is compared with finite differences, on copies, over its
-    next events: some five milliseconds each. 0 is never."""
+    next events: some ten milliseconds each on a busy machine. 0 is never."""
 
 
 class StreamSettings(_Group):

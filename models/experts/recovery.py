@@ -5,7 +5,7 @@
 6. Three rollbacks within `quarantine_span` events: the baseline is published instead, until the expert has been healthy for 1,000 events.
 7. A unit silent or saturated for 10,000 events: made anew, with weights of 0 to the readout.
 
-A rollback takes weights alone, of the cell and of the readout: 2 KB beside the 100 of a whole state. State, influence, pending
+A rollback takes weights alone, of the cell and of the readout: 2 KB beside some 200 of a whole state. State, influence, pending
 gradients, moments and the covariance begin anew: any of them may be what went wrong, and all of them come back by themselves.
 The weights are good ones if the expert was healthy for 1,000 events before they were taken.
 

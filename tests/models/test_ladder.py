@@ -277,6 +277,22 @@ def test_the_sixth_rung_serves_the_baseline_and_comes_back_from_it(experts: tupl
     assert not places(told, QUARANTINE, series=1)
 
 
+def test_a_quarantine_goes_on_to_the_bit_after_a_restart() -> None:
+    trial = Trial(RECURRENT, walk(3200), compiled=True)
+    trial.go(300)
+    for _ in range(watch.ROLLBACKS):
+        trial.change(params=np.nan)
+        trial.go(20)
+    other = Trial(RECURRENT, walk(3200), compiled=True)
+    for mine, saved in zip(other.slots, trial.slots, strict=True):
+        other.bank.restore(mine, trial.bank.snapshot(saved))
+    other.row = trial.row
+    told, again = trial.go(2000), other.go(2000)
+    assert guards(told) == guards(again)
+    assert places(told, RELEASE)
+    assert state_bytes(trial.bank, trial.slots[0]) == state_bytes(other.bank, other.slots[0])
+
+
 def test_rollbacks_far_apart_are_no_quarantine() -> None:
     trial = Trial(replace(RECURRENT, quarantine_span=50), walk(400), compiled=True)
     trial.go(100)
