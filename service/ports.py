@@ -127,6 +127,8 @@ class Applied:
     evicted: Mapping[Eviction, int] = field(default_factory=dict)
     """Series that were forgotten on the way."""
     missing: Mapping[Missing, int] = field(default_factory=dict)
+    filled: Sequence[StepResult] = ()
+    """Of rows that were missing, and taken before what came after them: nothing is published of them, or learned."""
     guarded: Sequence[Guarded] = ()
     audits: Sequence[Audit] = ()
     """What audits of the gradient found that ended in this batch."""

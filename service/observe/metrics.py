@@ -139,6 +139,8 @@ class Metrics(Collector):
                 "guard_actions_total", not_finite + applied.reasons.get(Reason.OUT_OF_RANGE, 0), "reject"
             )
             self._stability.audited(applied.audits)
+            for filled in applied.filled:
+                self._stability.guarded(filled.guard)
             self._buckets["step_duration_seconds"].observe(np.array([seconds]))
             if applied.event_time_last is not None:
                 self._samples["last_event_timestamp_seconds"][(str(partition),)] = applied.event_time_last

@@ -46,6 +46,10 @@ class StabilityFigures:
             self._recent.add(rows)
             # Until it was looked at the first time, a series has neither rank nor condition.
             self._looked.add(rows[rows[:, STABILITY_FIGURES.index("weight_norm")] > 0.0])
+        self.guarded(guard)
+
+    def guarded(self, guard: npt.NDArray[Any]) -> None:
+        """Count what guards did in some rows."""
         for place, name in enumerate(GUARD_ACTIONS):
             self.guards[(name,)] += int(np.count_nonzero(guard >> place & 1))
 

@@ -111,6 +111,7 @@ class Shard:
         self._behind: frozenset[str] = frozenset()
         self._behind_until = 0
         self._guarded: list[Guarded] = []
+        self._filled: list[StepResult] = []
         self._audit_every = settings.observe.audit_every
         self._dirty: set[str] = set()
         self._saving: set[str] = set()
@@ -174,6 +175,7 @@ class Shard:
         results = [self._learn(one, messages, missing) for one in rounds]
         outcomes[Outcome.LEARNED] = len(messages)
         acted, self._guarded = self._guarded, []
+        filled, self._filled = self._filled, []
         if outcomes.total() + replayed != len(records):
             raise AssertionError(
                 f"{len(records)} records came, and {dict(outcomes)} with {replayed} replayed went"
@@ -189,6 +191,7 @@ class Shard:
             event_time_last=None if last is None else last.time,
             evicted=evicted,
             missing=missing,
+            filled=filled,
             guarded=acted,
             audits=self._bank.audits(),
         )
@@ -331,6 +334,7 @@ class Shard:
                 np.full((len(longer), len(specification.targets)), np.nan),
                 np.full((len(longer), len(specification.features)), np.nan),
             )
+            self._filled.append(result)
             self._note(result, [gap.series for gap in longer], [gap.offset for gap in longer])
 
     def _note(self, result: StepResult, series: Sequence[str], offsets: Sequence[int]) -> None:

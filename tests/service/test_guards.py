@@ -10,9 +10,11 @@ from dataclasses import replace
 
 import orjson
 import pytest
+from prometheus_client import CollectorRegistry
 
 from models.audit import STEPS
 from models.bank import GUARD_ACTIONS, Audit
+from service.observe.metrics import Metrics
 from service.ports import Applied, Guarded
 from service.settings import Settings
 from service.stream.guards import LINES_MAX, LINES_SECONDS, GuardLog
@@ -56,6 +58,18 @@ def test_a_rollback_is_told_with_its_series_and_offset_however_records_are_batch
     assert "roll_back" in guards["onward.events-0-41"]
     assert not [name for name, names in guards.items() if "roll_back" in names and not name.endswith("-41")]
     assert shard.quarantined_count == 0
+
+
+def test_what_guards_do_in_a_row_that_was_missing_is_told_with_the_event_after_it_and_counted() -> None:
+    shard = make()
+    for at in range(40):
+        shard.apply([event(at, "a", float((at * 7919) % 101))])
+    spoil(shard, "a")
+    applied = shard.apply([event(40, "a", 5.0, time=42)])
+    assert applied.guarded == [Guarded("a", "value", 40, ("roll_back",))]
+    observed = Metrics(shard._bank.specification, registry=CollectorRegistry())
+    observed.applied(0, applied, 0.0)
+    assert b'onward_guard_actions_total{action="roll_back"} 1.0' in observed.exposition()
 
 
 def test_three_rollbacks_put_a_series_into_quarantine() -> None:
