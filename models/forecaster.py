@@ -194,9 +194,10 @@ class Forecaster:
 
     def react(self, states: States) -> IntArray:
         """Look at rows whose `guard` asked for it, in place; return what was done, bits of `recovery.ACTIONS`, (B,)."""
+        done = np.zeros(len(states["clock"]["count"]), dtype=np.int64)
         for name, expert in self.recurrent.items():
-            return expert.react(states[f"expert.{name}"])
-        return np.zeros(len(states["clock"]["count"]), dtype=np.int64)
+            done |= expert.react(states[f"expert.{name}"])
+        return done
 
     def _quarantined(
         self, states: States, forecasts: Array, mixed: Array, weights: Array
@@ -310,9 +311,10 @@ class Forecaster:
 
     def _figures(self, states: States, labelled: BoolArray) -> dict[str, Any]:
         """Return the gradient figures of the first recurrent expert, zeros where there is none."""
+        attends = [expert.attends(states[f"expert.{name}"]) for name, expert in self.recurrent.items()]
         for name, expert in self.recurrent.items():
-            attends = expert.attends(states[f"expert.{name}"])
-            return expert.figures(states[f"expert.{name}"], labelled) | {"attends": attends}
+            figures = expert.figures(states[f"expert.{name}"], labelled)
+            return figures | {"attends": np.any(attends, axis=0)}
         none, never = np.zeros(len(labelled)), np.zeros(len(labelled), dtype=np.bool_)
         flags: dict[str, Any] = dict.fromkeys(("updated", "clipped", "skipped", "attends"), never)
         flags["stability"] = np.zeros((len(labelled), len(FIGURES)))

@@ -6,20 +6,28 @@ from collections.abc import Callable
 
 import numpy as np
 
-from models.experts import linear
+from models.experts import linear, recurrent
+from models.experts.drift import Drift
 from models.experts.last_value import LastValue
 from models.experts.recurrent import Recurrent
 from models.experts.seasonal import SeasonalNaive
+from models.experts.smoothing import Smoothing
 from models.forecast_protocols import Expert
 from models.specification import Specification
 
 EXPERTS: dict[str, Callable[[Specification], Expert]] = {
     "last_value": LastValue,
     "seasonal": SeasonalNaive,
+    "drift": Drift,
+    "smoothing": Smoothing,
     "linear": linear.Linear,
     "linear_quick": linear.quick,
     "linear_long": linear.long,
     "recurrent": Recurrent,
+    "recurrent_quick": recurrent.quick,
+    "recurrent_gradient": recurrent.gradient,
+    "recurrent_elstm": recurrent.elstm,
+    "recurrent_gru": recurrent.gru,
 }
 
 NAIVE = ("last_value", "seasonal")
@@ -27,7 +35,10 @@ NAIVE = ("last_value", "seasonal")
 
 KINDS: dict[str, tuple[float, tuple[str, ...]]] = {
     "linear": (1.5, ("linear", "linear_quick", "linear_long")),
-    "recurrent": (1.5, ("recurrent",)),
+    "recurrent": (
+        1.5,
+        ("recurrent", "recurrent_quick", "recurrent_gradient", "recurrent_elstm", "recurrent_gru"),
+    ),
 }
 """Kinds of experts that learn, what each counts in a mixture beforehand, and who shares it; any other expert counts one.
 

@@ -127,13 +127,13 @@ class ByFilter:
 
     n_kept = 1
 
-    def __init__(self, specification: Specification, shape: tuple[int, int]) -> None:
+    def __init__(self, specification: Specification, shape: tuple[int, int], process_noise: float) -> None:
         """Take the optimizer of the specification, for weights of this shape (q, n)."""
         self.n_slots = specification.horizons[0]
         self.shape = shape
         factory = entry(JACOBIAN_OPTIMIZERS, specification.optimizer, "optimizer")
         kalman = (
-            {"process_noise": PROCESS_NOISE, "gate": GATE}
+            {"process_noise": process_noise, "gate": GATE}
             if specification.optimizer.startswith("ekf")
             else {}
         )
@@ -177,14 +177,16 @@ def step_size(specification: Specification) -> float:
     return 1.0 if specification.optimizer in JACOBIAN_OPTIMIZERS else specification.learning_rate
 
 
-def cell_update_for(specification: Specification, shape: tuple[int, int]) -> CellUpdate:
-    """Return what moves the weights, by the optimizer's name.
+def cell_update_for(
+    specification: Specification, shape: tuple[int, int], process_noise: float = PROCESS_NOISE
+) -> CellUpdate:
+    """Return what moves the weights, by the optimizer's name; the process noise is a Kalman filter's.
 
     Raises:
         ValueError: no such optimizer.
     """
     if specification.optimizer in JACOBIAN_OPTIMIZERS:
-        return ByFilter(specification, shape)
+        return ByFilter(specification, shape, process_noise)
     if specification.optimizer not in OPTIMIZERS:
         known = ", ".join((*OPTIMIZERS, *JACOBIAN_OPTIMIZERS))
         raise ValueError(f"optimizer: one of {known}, not {specification.optimizer!r}")

@@ -17,7 +17,7 @@ import numpy as np
 
 from models.cells import CELLS
 from models.experts import recovery, watch
-from models.experts.cell_updates import ByGradient, cell_update_for
+from models.experts.cell_updates import PROCESS_NOISE, ByGradient, cell_update_for
 from models.experts.linear import (
     forecast_readout,
     init_readout,
@@ -46,12 +46,15 @@ INFLUENCE_CEILING = 1e6
 HASTY_RATE = 3.0
 """While the expert is quickened it goes so many times as far down the gradient; a filter needs no such help."""
 
+QUICK_PROCESS_NOISE = 1e-4
+"""Ten times what is expected of the others."""
+
 
 class Recurrent:
     """A recurrent cell under exact RTRL. The state's fields beside the weights carry its figures."""
 
-    def __init__(self, specification: Specification) -> None:
-        """Build cell, rule and optimizer from the specification."""
+    def __init__(self, specification: Specification, *, process_noise: float = PROCESS_NOISE) -> None:
+        """Build cell, rule and optimizer from the specification; the process noise is a Kalman filter's."""
         self.lags, self.forgetting = min(specification.lags, LAGS_MAX), FORGETTING
         self.n_horizons = len(specification.horizons)
         self.n_rows, self.horizon = specification.horizons[-1], specification.horizons[0]
@@ -63,7 +66,9 @@ class Recurrent:
         self.n_read = self.cell.n_read_parts * self.cell.n_units
         self.season_at = season_horizons(self.n_horizons, 1)
         self.n_readout = self.n_read + self.lags + n_beside(specification, self.season_at)
-        self.cell_update = cell_update_for(specification, (self.cell.n_params_per_unit, self.cell.n_units))
+        self.cell_update = cell_update_for(
+            specification, (self.cell.n_params_per_unit, self.cell.n_units), process_noise
+        )
         self.lyapunov = Lyapunov(self.cell.n_parts, self.cell.n_units)
         self.renews = self.cell.recurrence != "layered"  # there a unit is heard by the layer above as well
         self._quarantine_span = specification.quarantine_span
@@ -202,6 +207,28 @@ class Recurrent:
     def forget_params(self, state: State, params: BoolArray) -> None:
         """Take weights that were made anew, (B, q, n), out of what the optimizer knows, in place."""
         self.cell_update.forget(_part(state, "optimizer"), params)
+
+
+def quick(specification: Specification) -> Recurrent:
+    """Return the expert whose weights are expected to change soon."""
+    return Recurrent(specification, process_noise=QUICK_PROCESS_NOISE)
+
+
+def gradient(specification: Specification) -> Recurrent:
+    """Return the expert whose weights go down the gradient by Adam."""
+    return Recurrent(replace(specification, optimizer="adam"))
+
+
+def elstm(specification: Specification) -> Recurrent:
+    """Return the expert whose cell holds and forgets by what it sees."""
+    return Recurrent(replace(specification, cell="elstm", rule="exact", precision="float64"))
+
+
+def gru(specification: Specification) -> Recurrent:
+    """Return the expert whose cell is fully connected, with a filter a unit: a joint one would have 10^6 covariances."""
+    return Recurrent(
+        replace(specification, cell="gru", rule="exact", precision="float64", optimizer="ekf_node")
+    )
 
 
 def _rule(name: str, cell: Cell) -> LearningRule:

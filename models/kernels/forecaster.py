@@ -20,6 +20,7 @@ from models.kernels.forecaster_experts import (
     recurrent_forecast,
 )
 from models.kernels.forecaster_missing import expected, say_nothing, settle_covariances
+from models.kernels.forecaster_naive import drift_forecast, smoothing_forecast
 from models.kernels.forecaster_parts import (
     Constants,
     Experts,
@@ -33,10 +34,12 @@ from models.kernels.forecaster_scales import deviation_of, features_update, scal
 from models.kernels.forecaster_settle import learn, score
 from models.kernels.forecaster_watch import watch_event
 from models.kernels.forecaster_work import (
+    DRIFT,
     GUARD,
     LINEAR,
     RECURRENT,
     SEASONAL,
+    SMOOTHING,
     STABILITY,
     Work,
     clear,
@@ -139,6 +142,10 @@ def advance(
                 denominators,
                 forecast,
             )
+        elif of.kinds[e] == DRIFT:
+            drift_forecast(f, i, of.own_at[e], of.seen_at[e], increment, scale, horizons, forecast)
+        elif of.kinds[e] == SMOOTHING:
+            smoothing_forecast(f, i, of.own_at[e], of.seen_at[e], c, level, scale, forecast)
         else:
             for h in range(size.horizons):
                 seasonal = w.then[h, 0] if w.season_known[h, 0] else f[at.scale_mean]

@@ -116,7 +116,8 @@ class Places(NamedTuple):
 class Experts(NamedTuple):
     """Of each expert the kind, the mixture's prior, and of its readout, see `models.experts.linear`, sizes and places.
 
-    Arrays of one number an expert; 0 and -1 for one without a readout.
+    Arrays of one number an expert; 0 and -1 for one without a readout. `own_at` and `seen_at` are where the state begins of one
+    that has another: its numbers, and its count of events.
     """
 
     kinds: IntArray
@@ -129,6 +130,8 @@ class Experts(NamedTuple):
     weights_at: IntArray
     covariance_at: IntArray
     offset_at: IntArray
+    own_at: IntArray
+    seen_at: IntArray
     forgetting: Array
 
 

@@ -17,10 +17,12 @@ from models.drift.cusum import Cusum
 from models.drift.reactions import PROVEN
 from models.experts import prior_of
 from models.experts.cell_updates import ByFilter, ByGradient
+from models.experts.drift import Drift
 from models.experts.last_value import LastValue
 from models.experts.linear import HASTY_FORGETTING, Linear, season_horizons
 from models.experts.recurrent import HASTY_RATE, INFLUENCE_CEILING, Recurrent
 from models.experts.seasonal import SeasonalNaive
+from models.experts.smoothing import Smoothing
 from models.forecast_protocols import Expert
 from models.forecaster import Forecaster
 from models.kernels import forecaster as kernel
@@ -47,6 +49,8 @@ KINDS: Final[dict[type, int]] = {
     SeasonalNaive: work.SEASONAL,
     Linear: work.LINEAR,
     Recurrent: work.RECURRENT,
+    Drift: work.DRIFT,
+    Smoothing: work.SMOOTHING,
 }
 
 OWNERS: Final = ("expert.", "challenger.")
@@ -57,7 +61,7 @@ def forecaster_twin(forecaster: Forecaster, layout: Layout) -> ForecasterTwin | 
     """Return the twin of a forecaster of the experts, mixture, cell, rule and optimizer that are compiled."""
     if type(forecaster.mixture) is not PolynomialWeights:
         return None
-    if not all(_has_twin(expert) for expert in forecaster.experts.values()):
+    if len(forecaster.recurrent) > 1 or not all(_has_twin(one) for one in forecaster.experts.values()):
         return None
     return ForecasterTwin(forecaster, layout)
 
@@ -230,6 +234,10 @@ class ForecasterTwin:
 READOUT_FIELDS: Final = ("lags", "inputs", "gain", "weights", "covariance", "offset")
 
 
+OWN_FIELDS: Final[dict[type, str]] = {Drift: "mean", Smoothing: "levels"}
+"""The first field of numbers of the experts without a readout that have a state."""
+
+
 def _experts(forecaster: Forecaster, layout: Layout, prefix: str = "expert.") -> Experts:
     """Return the experts' kinds and priors, and the readouts of those that have one, in parts with a prefix."""
     ints = [name for name in Experts._fields if name not in ("prior", "forgetting")]
@@ -241,6 +249,8 @@ def _experts(forecaster: Forecaster, layout: Layout, prefix: str = "expert.") ->
         found["kinds"].append(KINDS[type(expert)])
         for field in READOUT_FIELDS:
             found[f"{field}_at"].append(places[field].start if field in places else -1)
+        found["own_at"].append(places[OWN_FIELDS[type(expert)]].start if type(expert) in OWN_FIELDS else -1)
+        found["seen_at"].append(places["seen"].start if "seen" in places else -1)
         found["lags"].append(own.lags if own else 0)
         found["inputs"].append(own.n_readout if isinstance(own, Recurrent) else own.n_inputs if own else 0)
         forgetting.append(own.forgetting if own else 1.0)
@@ -266,19 +276,24 @@ def _between(layout: Layout) -> IntArray:
 
 
 def _places(layout: Layout, experts: dict[str, Expert], others: Others, prefix: str = "expert.") -> Places:
-    """Return where each field begins that is no readout's or other detector's, under the name part_field.
+    """Return where each field begins that is not told by `Experts` and no other detector's, under the name part_field.
 
     Of experts and challengers, those in parts with the prefix.
     """
     skipped = {part for part, _ in others.values()}
-    skipped |= {part for part in layout.places if part.startswith(OWNERS) and not part.startswith(prefix)}
-    readouts = {f"{prefix}{name}" for name, e in experts.items() if isinstance(e, Linear | Recurrent)}
-    found = {
-        f"{part.removeprefix(prefix)}_{name}".replace(".", "_"): place.start
-        for part, fields in layout.places.items()
-        for name, place in fields.items()
-        if part not in skipped and (part not in readouts or name not in READOUT_FIELDS)
-    }
+    found: dict[str, int] = {}
+    for part, fields in layout.places.items():
+        owned = part.startswith(OWNERS)
+        if part in skipped or (owned and not part.startswith(prefix)):
+            continue
+        if owned and not isinstance(experts[part.removeprefix(prefix)], Recurrent):
+            continue
+        told, name_of_part = (READOUT_FIELDS, "recurrent") if owned else ((), part)
+        found |= {
+            f"{name_of_part}_{name}".replace(".", "_"): place.start
+            for name, place in fields.items()
+            if name not in told
+        }
     if unknown := set(found) - set(Places._fields):
         raise ValueError(f"the compiled forecaster does not know the fields {sorted(unknown)}")
     return Places(**{name: found.get(name, -1) for name in Places._fields})

@@ -15,6 +15,8 @@ LAST_VALUE: Final = 0
 SEASONAL: Final = 1
 LINEAR: Final = 2
 RECURRENT: Final = 3
+DRIFT: Final = 4
+SMOOTHING: Final = 5
 
 STABILITY: Final = 7
 GUARD: Final = STABILITY + len(WATCHED)

@@ -27,6 +27,10 @@ SPECIFICATIONS = {
     "a far horizon": replace(SMALL, horizons=(2, 30)),
     "one expert": replace(SMALL, experts=("recurrent",), optimizer="sgd"),
     "experts in another order": replace(SMALL, experts=("recurrent", "seasonal", "linear")),
+    "experts without weights": replace(
+        SMALL, experts=("drift", "smoothing", "last_value", "linear"), horizons=(1, 3)
+    ),
+    "another recurrent expert": replace(SMALL, experts=("drift", "recurrent_quick")),
     "down the gradient": replace(SMALL, optimizer="adam", horizons=(1, 3)),
     "a filter a unit": replace(SMALL, optimizer="ekf_node", features=("f",)),
     "a high rate": replace(SMALL, optimizer="adam", learning_rate=0.1, clip_norm=0.3),
