@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from models.experts.recovery import ATTEND, CLIP, SKIP
+from models.kernels.forecaster_beside import put_beside
 from models.kernels.forecaster_challengers import challengers_forecast, challengers_learn, end_event
 from models.kernels.forecaster_drift import drift_update, watched_inputs
 from models.kernels.forecaster_experts import (
     Sizes,
-    copied,
     forgets,
     linear_forecast,
     recurrent_forecast,
@@ -25,7 +25,6 @@ from models.kernels.forecaster_parts import (
     Constants,
     Experts,
     Places,
-    calendar_update,
     clipped,
     mixture_combine,
     season_update,
@@ -50,33 +49,6 @@ from models.kernels.forecaster_work import (
 )
 from models.kernels.jit import inner, jit
 from models.protocols import Array, BoolArray, IntArray
-
-
-@inner
-def put_beside(
-    c: Constants,
-    season_at: IntArray,
-    periods: Array,
-    harmonics: Array,
-    time: float,
-    scale: float,
-    deviation: float,
-    w: Work,
-) -> None:
-    """Write what readouts see beside their lags: the tail of `linear_inputs`."""
-    n_features, n_cycles = len(w.features), w.then.shape[1]
-    w.beside[0] = deviation
-    copied(w.features, w.beside, 1)
-    w.beside[1 + n_features] = 1.0
-    calendar_update(time, periods, harmonics, w.waves)
-    copied(w.waves, w.beside, 2 + n_features)
-    at = 2 + n_features + len(w.waves)
-    for place in range(len(season_at)):
-        h = season_at[place]
-        for cycle in range(n_cycles):
-            moved = w.then[h, cycle] - w.begin[h, cycle] if w.season_known[h, cycle] else 0.0
-            w.beside[at] = clipped(moved / scale, c.winsor)
-            at += 1
 
 
 @inner
