@@ -1,12 +1,13 @@
 """Challengers: of each expert that learns a fresh one, born when the loss drifts, that takes over where it proves better.
 
-It learns from the same events in the shadow, and no forecast is published of it.
+It learns from the same events in the shadow, and no forecast is published of it. The two change places, so that the one which was there
+goes on in the shadow, and takes its place back by the same rule: what comes again is not forgotten.
 
     a, b: running mean squares of the errors of the expert that is there and of its challenger, over 100 labels      (1)
-    b < .95 a after 100 labels or more: the challenger takes the other's place                                       (2)
+    b < .95 a after 100 labels or more: they change places                                                            (2)
 
-Errors are of the shortest horizon, winsorised by one bound, and on the same labels. After 1,000 events it is given up, and with a new
-drift it is born anew. While there is one, the experts that learn take twice the time; they have twice the memory always.
+Errors are of the shortest horizon, winsorised by one bound, and on the same labels. After 1,000 events without (2) it is given up. With a new
+drift one that never had the place is born anew, and one that had it gets 1,000 events more. While there is one, the experts that learn take twice the time; they have twice the memory always.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Challengers:
         challenge = {
             "age": count,
             "judged": count,
+            "former": np.zeros((), dtype=np.bool_),
             "loss": np.zeros((2, self.n_experts)),
             "pending": np.zeros((self.n_slots, self.n_experts)),
         }
@@ -100,24 +102,37 @@ class Challengers:
         return proven  # Eq. (2)
 
     def take_over(self, states: States) -> BoolArray:
-        """Put those that are proven in their places, and give up those that are too old, in place; return where any took over."""
+        """Let those that are proven change places, and give up those that are too old, in place; return where any took over."""
         challenge = states["challenge"]
         proven = self._proven(challenge)
         for name, (place, _) in self.experts.items():
             rows = proven[:, place]
+            there = states[f"expert.{name}"]
             for field, value in states[f"challenger.{name}"].items():
-                states[f"expert.{name}"][field][rows] = value[rows]
-            challenge["loss"][rows, 0, place] = challenge["loss"][rows, 1, place]
-        challenge["age"] = np.where(challenge["age"] > EVENTS, 0, challenge["age"])
+                there[field][rows], value[rows] = value[rows], there[field][rows]
         taken: BoolArray = np.any(proven, axis=1)
+        self._begin(challenge, taken)
+        challenge["former"] = challenge["former"] | taken
+        old = challenge["age"] > EVENTS
+        challenge["age"] = np.where(old, 0, challenge["age"])
+        challenge["former"] = challenge["former"] & ~old
         return taken
+
+    def _begin(self, challenge: State, rows: BoolArray) -> None:
+        """Judge from now on, in place: what was forecast before counts no more."""
+        challenge["age"] = np.where(rows, 1, challenge["age"])
+        challenge["judged"] = np.where(rows, 0, challenge["judged"])
+        challenge["loss"] = np.where(rows[:, None, None], 0.0, challenge["loss"])
 
     def give_up(self, challenge: State) -> None:
         """Have no challengers, in place: what they were about to be judged by is lost."""
         challenge["age"] = np.zeros_like(challenge["age"])
+        challenge["former"] = np.zeros_like(challenge["former"])
 
     def bear(self, states: States, rows: BoolArray) -> None:
         """Bear new ones in these rows, in place: as new experts, with the last increments that the others know."""
+        self._begin(states["challenge"], rows)
+        rows = rows & ~states["challenge"]["former"]
         for part, new in self.init_state().items():
             for field, value in new.items():
                 states[part][field][rows] = value

@@ -64,6 +64,7 @@ class Places(NamedTuple):
     quicken_left: int
     challenge_age: int
     challenge_judged: int
+    challenge_former: int
     challenge_loss: int
     challenge_pending: int
     inputs_size: int
