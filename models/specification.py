@@ -46,10 +46,12 @@ class Specification:
             order one on any series; five lets all but a few per cent pass as they are.
         interval_levels: nominal coverages of the published intervals, ascending. Four in five is what to expect, 19 in 20 what to
             be ready for.
-        drift_loss: name in `models.drift.DETECTORS` of what watches the loss; what the three watch: see `models.drift.watch`.
+        drift_loss: name in `models.drift.DETECTORS` of what watches the loss; what the three watch: see `models.drift.watch`. CUSUM: of those that
+            find a small rise soon it has the fewest false signals, and it is the cheapest.
         drift_inputs: what watches the inputs.
         drift_calibration: what watches misses of the widest interval.
-        drift_reaction: what is done when the loss drifts, one of `models.drift.reactions.CHOICES`.
+        drift_reaction: what is done when the loss drifts, one of `models.drift.reactions.CHOICES`. None: experts of several memories and their
+            mixture follow by themselves, and on real series no reaction lowers the error of the default profile.
         quarantine_span: three rollbacks of the recurrent expert within so many events of a series are a quarantine: at one event in a few seconds
             an hour's worth.
         seed: of the recurrent weights. Each series starts from the same draw, so that its results
