@@ -23,12 +23,13 @@ import numpy as np
 from models.protocols import Fields
 from models.records import Layout, Place, Record, view, write
 
-__all__ = ["FORMAT", "Layout", "Record", "SnapshotError", "Template", "dump", "load"]
+__all__ = ["FORMAT", "Layout", "Record", "SnapshotError", "Template", "dump", "join", "load", "split"]
 
 FORMAT = 2
 """Of the layout above and of what a field means. A change of either raises it; 1 was safetensors, one tensor a field."""
 
 _MAGIC: Final = b"ONWS"
+_SEVERAL: Final = b"ONWM"
 _NUMBER_BYTES: Final = 4
 _HEADER_AT: Final = len(_MAGIC) + 2 * _NUMBER_BYTES
 _CHECKED_AT: Final = len(_MAGIC) + _NUMBER_BYTES
@@ -91,6 +92,10 @@ class Template:
             checksum = zlib.crc32(part, checksum)
         return b"".join((_MAGIC, checksum.to_bytes(_NUMBER_BYTES, "big"), self._header, *parts))
 
+    def fits(self, data: bytes) -> bool:
+        """Whether these bytes have this header; damage of what comes after it is found by `load`."""
+        return data[_CHECKED_AT : _CHECKED_AT + len(self._header)] == self._header
+
     def load(self, data: bytes) -> list[Record]:
         """Return the records, read-only: a header that is this one's needs no reading.
 
@@ -99,7 +104,7 @@ class Template:
         """
         _require_whole(data)
         start = _CHECKED_AT + len(self._header)
-        if data[_CHECKED_AT:start] != self._header:
+        if not self.fits(data):
             _require_version(_decode(data)[0], self._version)
             raise SnapshotError("the snapshot's fields are not this model's, though it is of the same make")
         return _cut(data, start, self._records)
@@ -131,6 +136,33 @@ def load(data: bytes, *, version: str | None) -> Fields:
     _require_version(header, version)
     records = [record.copy() for record in _cut(data, start, header.records)]
     return {name: view(records[place.record], place) for name, place in header.fields.items()}
+
+
+def join(snapshots: Sequence[bytes]) -> bytes:
+    """Return several snapshots as one: each after its length.
+
+    >>> split(join([b"one", b"two"])), split(b"alone")
+    ([b'one', b'two'], [b'alone'])
+    """
+    return _SEVERAL + b"".join(len(one).to_bytes(_NUMBER_BYTES, "big") + one for one in snapshots)
+
+
+def split(data: bytes) -> list[bytes]:
+    """Return the snapshots that were joined; what was not joined is one.
+
+    Raises:
+        SnapshotError: the bytes end before the last of them.
+    """
+    if data[: len(_SEVERAL)] != _SEVERAL:
+        return [data]
+    found, at = [], len(_SEVERAL)
+    while at < len(data):
+        start = at + _NUMBER_BYTES
+        at = start + int.from_bytes(data[at:start], "big")
+        found.append(data[start:at])
+    if at != len(data) or not found:
+        raise SnapshotError("not several snapshots, or damaged ones: their lengths are not that of the whole")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
@@ -74,7 +74,7 @@ def run_worker(settings: Settings) -> int:
 
 async def _work(settings: Settings) -> BaseException | None:
     options = client_options(settings.kafka)
-    metrics, health = Metrics(settings.specification()), Health()
+    metrics, health = Metrics(*settings.specifications()), Health()
     store, publisher = checkpoint_store(settings), KafkaPublisher(options)
     learner = Learner(settings, store=store, publisher=publisher, observer=metrics, vitals=health)
     http = HttpServer(settings.http.host, settings.http.port, metrics, health)
@@ -96,16 +96,23 @@ async def _work(settings: Settings) -> BaseException | None:
 
 async def compile_models(settings: Settings) -> None:
     """Compile what an event goes through, before the worker is ready: seconds at the first start, later from its cache."""
-    bank = Bank(settings.specification(), capacity=1)
-    if not bank.compiled:
+    banks = [Bank(make, capacity=1) for make in settings.specifications()]
+    compiled = [bank for bank in banks if bank.compiled]
+    if len(compiled) < len(banks):
         log.info("models run uncompiled: numba is not installed, or has no twin of this make")
+    if not compiled:
         return
     start = time.monotonic()
-    compiling = asyncio.create_task(asyncio.to_thread(bank.warm))
+    compiling = asyncio.create_task(asyncio.to_thread(_warm, compiled))
     while not (await asyncio.wait({compiling}, timeout=COMPILE_TOLD_SECONDS))[0]:
         log.info("still compiling the models", extra={"seconds": round(time.monotonic() - start, 1)})
     await compiling
     log.info("models compiled", extra={"seconds": round(time.monotonic() - start, 1)})
+
+
+def _warm(banks: Sequence[Bank]) -> None:
+    for bank in banks:
+        bank.warm()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -12,7 +12,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,7 +31,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-checkpoint = typer.Typer(no_args_is_help=True, help="Look into what is saved, check it, or forget it.")
+checkpoint = typer.Typer(
+    no_args_is_help=True, help="Look into what is saved, check it, change what answers, or forget it."
+)
 app.add_typer(checkpoint, name="checkpoint")
 
 PIPED_WIDTH = 200
@@ -362,3 +364,22 @@ def reset(
             abort=True,
         )
     asyncio.run(checkpoint.reset(settings, partitions, out=_console()))
+
+
+@checkpoint.command()
+def promote(
+    place: Annotated[Literal["challenger", "model"], typer.Argument(help="What answers from now on.")],
+    partition: Partition = None,
+    series: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this series; may be given again.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Let the challenger answer, or the model again, from each series' next event on. Stop the workers first."""
+    import asyncio
+
+    from service.tools import checkpoint
+
+    settings = _settings(config)
+    partitions = asyncio.run(checkpoint.partitions_of(settings, partition))
+    asyncio.run(checkpoint.promote(settings, partitions, place, series, out=_console()))

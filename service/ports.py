@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
-from models.bank import Audit, StepResult
+from models.bank import Array, Audit, StepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,29 @@ class Eviction(StrEnum):
 
     FULL = "full"
     IDLE = "idle"
+
+
+PLACES: Final = ("model", "challenger")
+"""The groups of settings that a make of model may be of."""
+
+
+class Promotion(StrEnum):
+    """Why what was in the shadow answers from now on: the sequential test said so, or a person did."""
+
+    RULE = "rule"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What was seen of the challenger at a round of events, B of them."""
+
+    losses: Array
+    """Mean over the targets of the absolute error in units of scale: the model's and the challenger's, (B, 2). NaN where no
+    forecast of the shortest horizon was settled."""
+    evidence: Array
+    """That what is in the shadow is better than what answers, (B,): `models.sequential`, Eq. (5)."""
+    promotions: Mapping[Promotion, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +153,7 @@ class Applied:
     filled: Sequence[StepResult] = ()
     """Of rows that were missing, and taken before what came after them: nothing is published of them, or learned."""
     guarded: Sequence[Guarded] = ()
+    shadows: Sequence[Shadow] = ()
     audits: Sequence[Audit] = ()
     """What audits of the gradient found that ended in this batch."""
     """Values, features and rows that were predicted past."""
@@ -232,7 +256,7 @@ class Observer(Protocol):
 
     def lag(self, partition: int, messages: int) -> None: ...
 
-    def series(self, count: int, quarantined: int) -> None: ...
+    def series(self, count: int, quarantined: int, promoted: int) -> None: ...
 
 
 class Vitals(Protocol):

@@ -12,177 +12,34 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from models.bank import Bank
 from models.specification import Specification, from_profile
+from service.settings_kafka import KafkaSettings, SecuritySettings, TopicSettings
 from service.settings_sources import SettingsError, merge, validate
+from service.settings_types import Fractions, Group, Names, Numbers, Paths
 
-__all__ = ["SERIES_FROM_KEY", "Settings", "SettingsError", "load_settings"]
+__all__ = [
+    "SERIES_FROM_KEY",
+    "KafkaSettings",
+    "SecuritySettings",
+    "Settings",
+    "SettingsError",
+    "TopicSettings",
+    "load_settings",
+]
 
 SERIES_FROM_KEY = "@key"
 """The value of `fields.series` that takes the record's key as the series' name."""
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-def _split(value: object) -> object:
-    """Read `a,b` or a JSON array as a list; leave the rest to the validation."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _pairs(value: object) -> object:
-    """Read a list, `a,b`, `name=path,...` or JSON as a mapping from a name to the path of a field."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        return json.loads(value)
-    value = _split(value)
-    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
-        return value
-    pairs = [part.split("=", 1) if "=" in part else [part, part] for part in value]
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a name stands twice; give each field once")
-    return {name.strip(): path.strip() for name, path in pairs}
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
-Numbers = Annotated[tuple[int, ...], BeforeValidator(_split)]
-Fractions = Annotated[tuple[float, ...], BeforeValidator(_split)]
-Paths = Annotated[dict[str, str], BeforeValidator(_pairs)]
-Topic = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
-
-
-class SecuritySettings(_Group):
-    """How the brokers are to be trusted, and how we show who we are."""
-
-    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """As the brokers' listener has it."""
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    """The strongest that the client speaks is the default."""
-    username: str | None = None
-    password: SecretStr | None = None
-    password_file: Path | None = None
-    """A file that holds the password, as Docker and Kubernetes mount secrets."""
-    ssl_cafile: Path | None = None
-    """The authority's certificate; without it the system's own authorities are trusted."""
-    ssl_certfile: Path | None = None
-    ssl_keyfile: Path | None = None
-
-    @field_validator("password_file", "ssl_cafile", "ssl_certfile", "ssl_keyfile")
-    @classmethod
-    def _readable(cls, path: Path | None) -> Path | None:
-        if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
-            raise ValueError(f"there is no readable file {path}")
-        return path
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.password is not None and self.password_file is not None:
-            raise ValueError("both password and password_file are set; keep one")
-        if self.sasl and (self.username is None or (self.password is None and self.password_file is None)):
-            raise ValueError(f"{self.protocol} needs username and password (or password_file); set them")
-        if not self.sasl and (self.username or self.password or self.password_file):
-            raise ValueError(
-                f"username and password are not used by {self.protocol}; use SASL_SSL or remove them"
-            )
-        if not self.ssl and (self.ssl_cafile or self.ssl_certfile or self.ssl_keyfile):
-            raise ValueError(
-                f"certificates are not used by {self.protocol}; use SSL or SASL_SSL or remove them"
-            )
-        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
-            raise ValueError("ssl_certfile and ssl_keyfile go together; set both or neither")
-        return self
-
-    @property
-    def sasl(self) -> bool:
-        """Whether a name and a password are asked for."""
-        return self.protocol.startswith("SASL")
-
-    @property
-    def ssl(self) -> bool:
-        """Whether the connection is encrypted."""
-        return self.protocol.endswith("SSL")
-
-    def read_password(self) -> str | None:
-        """Return the password, from its file if it is in one. Never log it."""
-        if self.password_file is not None:
-            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        return None if self.password is None else self.password.get_secret_value()
-
-
-class KafkaSettings(_Group):
-    """The brokers and the consumer group."""
-
-    bootstrap_servers: str = "localhost:9092"
-    """`host:port`, several by commas."""
-    group_id: str = Field(default="onward", min_length=1)
-    session_timeout_seconds: float = Field(default=10.0, ge=6.0, le=300.0)
-    """How long the partitions of a killed worker stay without one. 6 is the least that brokers allow by
-    default; heartbeats have a thread of their own, so a busy worker does not miss them."""
-    security: SecuritySettings = SecuritySettings()
-
-    @field_validator("bootstrap_servers")
-    @classmethod
-    def _host_and_port(cls, servers: str) -> str:
-        parts = [part.strip() for part in servers.split(",") if part.strip()]
-        for part in parts:
-            if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}", part):
-                raise ValueError("host:port is needed, several by commas, such as kafka-1:9092,kafka-2:9092")
-        if not parts:
-            raise ValueError("at least one host:port is needed, such as localhost:9092")
-        return ",".join(parts)
-
-
-class TopicSettings(_Group):
-    """The topics. `onward doctor` checks them and says how to create what is missing."""
-
-    events: Topic = "onward.events"
-    labels: Topic = "onward.labels"
-    """Reserved for labels that come apart from their events; nothing reads it yet."""
-    predictions: Topic = "onward.predictions"
-    dead_letters: Topic = "onward.dead-letters"
-    checkpoints: Topic = "onward.checkpoints"
-    create: bool = True
-    """Whether a worker makes the topics that are missing."""
-    partitions: int = Field(default=6, ge=1, le=10_000)
-    """Of topics that are made, where there is no events topic to go by; the most workers that can share them."""
-    replication_factor: int | None = Field(default=None, ge=1, le=32)
-    """Of topics that are made; without it three, or as many as there are brokers."""
-
-    @model_validator(mode="after")
-    def _different(self) -> Self:
-        names = [self.events, self.labels, self.predictions, self.dead_letters, self.checkpoints]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise ValueError(
-                f"{', '.join(sorted(twice))} is used for two things; give each topic its own name"
-            )
-        return self
-
-
-class FieldSettings(_Group):
+class FieldSettings(Group):
     """The names of the fields in your events. `a.b` is the member `b` of the object `a`."""
 
     series: str = "series"
@@ -190,7 +47,7 @@ class FieldSettings(_Group):
     time: str = "time"
     targets: Paths = Field(default={"value": "value"}, min_length=1)
     """What is forecast: a list of fields, or a mapping from the name to be published to the field."""
-    features: Paths = {}
+    features: Paths = Field(default_factory=dict)
     """What helps to forecast: as `targets`."""
     extra: Literal["forbid", "ignore"] = "forbid"
     """Events with a field that nobody asked for: `forbid` rejects them, so that a renamed field is noticed."""
@@ -215,7 +72,7 @@ class FieldSettings(_Group):
         return self
 
 
-class LimitSettings(_Group):
+class LimitSettings(Group):
     """What is refused before it can do harm."""
 
     record_bytes_max: int = Field(default=1_048_576, ge=64, le=104_857_600)
@@ -236,7 +93,7 @@ class LimitSettings(_Group):
     without it none is. Offsets, and not a clock, so that a restart forgets it at the same event."""
 
 
-class PolicySettings(_Group):
+class PolicySettings(Group):
     """What to do with an event that is not simply the next one of its series."""
 
     duplicate: Literal["drop", "learn"] = "drop"
@@ -260,12 +117,9 @@ class PolicySettings(_Group):
     dead letters."""
 
 
-class ModelSettings(_Group):
-    """The model. Only `profile` and `horizons` are meant to be set; the rest overrides the profile."""
+class MakeSettings(Group):
+    """What overrides a profile: keys of `models.specification.Specification`."""
 
-    profile: str = "accurate"
-    horizons: Numbers = (1,)
-    """How many events ahead to forecast."""
     experts: Names | None = None
     mixture: str | None = None
     joint: bool | None = None
@@ -286,6 +140,14 @@ class ModelSettings(_Group):
     quarantine_span: int | None = None
     seed: int | None = None
 
+
+class ModelSettings(MakeSettings):
+    """The model. Only `profile` and `horizons` are meant to be set; the rest overrides the profile."""
+
+    profile: str = "accurate"
+    horizons: Numbers = (1,)
+    """How many events ahead to forecast."""
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         Bank(
@@ -301,7 +163,29 @@ class ModelSettings(_Group):
         return from_profile(self.profile, targets=targets, features=features, **changes)
 
 
-class CheckpointSettings(_Group):
+class ChallengerSettings(MakeSettings):
+    """A second model that learns in the shadow of the first, and may take its place; docs/CHALLENGER.md.
+
+    There is one as soon as a key of `model` is set here; the keys that are not are as in `model`.
+    """
+
+    profile: str | None = None
+    promotion: Literal["rule", "command"] = "rule"
+    """`rule`: whichever is in the shadow answers once the test says so. `command`: only after `onward checkpoint promote`."""
+    margin: float = Field(default=0.05, ge=0.0, lt=1.0)
+    """The part of the error that must be saved: less is not worth a change of what answers."""
+    alpha: float = Field(default=0.01, ge=1e-12, lt=1.0)
+    """The chance that a trial promotes a model that is not better by the margin."""
+    window: int = Field(default=2000, ge=10)
+    """Settled forecasts of a trial, after which the evidence begins anew. A challenger that saves a fifth shows it in some hundred."""
+
+    def changes(self) -> dict[str, Any]:
+        """Return the keys of `model` that are set."""
+        keys = ("profile", *MakeSettings.model_fields)
+        return {key: value for key in keys if (value := getattr(self, key)) is not None}
+
+
+class CheckpointSettings(Group):
     """Where and how often the state is saved. After a crash at most one interval is learned again."""
 
     store: Literal["kafka", "sqlite"] = "kafka"
@@ -311,7 +195,7 @@ class CheckpointSettings(_Group):
     sqlite_path: Path = Path("onward-checkpoints.sqlite")
 
 
-class HttpSettings(_Group):
+class HttpSettings(Group):
     """The page, /metrics, /healthz and /readyz."""
 
     host: str = "127.0.0.1"
@@ -320,14 +204,14 @@ class HttpSettings(_Group):
     """0 takes a free one."""
 
 
-class LogSettings(_Group):
+class LogSettings(Group):
     """What is written to standard error."""
 
     format: Literal["console", "json"] = "console"
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
-class ObserveSettings(_Group):
+class ObserveSettings(Group):
     """What is looked at beside the learning."""
 
     audit_every: int = Field(default=20_000, ge=0)
@@ -335,7 +219,7 @@ class ObserveSettings(_Group):
     next events: some ten milliseconds each on a busy machine. 0 is never."""
 
 
-class StreamSettings(_Group):
+class StreamSettings(Group):
     """How the worker reads."""
 
     batch_size: int = Field(default=1000, ge=1, le=100_000)
@@ -344,7 +228,7 @@ class StreamSettings(_Group):
     """How long a batch may wait to be filled."""
 
 
-class Settings(_Group):
+class Settings(Group):
     """All settings. Made by `load_settings`, or in a test from a mapping by `Settings.model_validate`."""
 
     kafka: KafkaSettings = KafkaSettings()
@@ -353,6 +237,7 @@ class Settings(_Group):
     limits: LimitSettings = LimitSettings()
     policy: PolicySettings = PolicySettings()
     model: ModelSettings = ModelSettings()
+    challenger: ChallengerSettings = ChallengerSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
@@ -361,12 +246,29 @@ class Settings(_Group):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        self.specification()
+        own, *others = self.specifications()
+        for other in others:
+            if other == own:
+                raise ValueError("challenger is the model itself; set a key to another value, or remove it")
+            if other.interval_levels != own.interval_levels:
+                raise ValueError("challenger.interval_levels must be the model's; remove them")
+            try:
+                Bank(other, capacity=1, compiled=False)
+            except ValueError as error:
+                raise ValueError(f"challenger: {error}") from error
         return self
 
     def specification(self) -> Specification:
         """Return the make of the models: the profile, its overrides and the names of the fields."""
-        return self.model.specification(tuple(self.fields.targets), tuple(self.fields.features))
+        return self.specifications()[0]
+
+    def specifications(self) -> tuple[Specification, ...]:
+        """Return the make of the models, and that of their challengers where there are some."""
+        makes, changes = [self.model], self.challenger.changes()
+        if changes:
+            makes.append(self.model.model_copy(update=changes))
+        targets, features = tuple(self.fields.targets), tuple(self.fields.features)
+        return tuple(make.specification(targets, features) for make in makes)
 
 
 def load_settings(

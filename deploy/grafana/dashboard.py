@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import challenger_panels
 import panels
 import stability_panels
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
@@ -102,7 +103,7 @@ BOARDS = {
         "onward",
         "Onward",
         "Online learning over streams: the stream, the forecasts, drift and gradient stability.",
-        panels.ROWS,
+        panels.ROWS + challenger_panels.ROWS,
     ),
     "stability.json": Board(
         "onward-stability",

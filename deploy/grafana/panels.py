@@ -342,11 +342,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             ),
             Panel(
                 title="Model",
-                tells="Workers by the make of their models; more than one line is an upgrade under way.",
+                tells="Workers by the make of their models; more than one line a role is an upgrade under way.",
                 queries=(
                     (
-                        "count by (model_version, cell, units, horizons) (onward_config_info)",
-                        "{{model_version}}: {{cell}}, {{units}} units, horizons {{horizons}}",
+                        "count by (role, model_version, cell, units, horizons) (onward_config_info)",
+                        "{{role}} {{model_version}}: {{cell}}, {{units}} units, horizons {{horizons}}",
                     ),
                 ),
                 width=12,

@@ -161,6 +161,20 @@ METRICS = (
     Metric(
         "guard_actions_total", "counter", "Times that a guard acted on an event or an update.", ("action",)
     ),
+    Metric(
+        "challenger_loss_ratio",
+        "gauge",
+        "Mean error of the challengers over that of the models, shortest horizon; 1 without any.",
+        ("window",),
+    ),
+    Metric(
+        "challenger_evidence_log10",
+        "gauge",
+        "log10 of the evidence that what is in the shadow is better, recent rows.",
+        ("stat",),
+    ),
+    Metric("promotions_total", "counter", "Times that what was in the shadow took over, by why.", ("by",)),
+    Metric("series_promoted", "gauge", "Series in which the challenger answers."),
     Metric("series", "gauge", "Series held in memory."),
     Metric("series_quarantined", "gauge", "Series of which a target's baseline is published."),
     Metric(
@@ -182,6 +196,6 @@ METRICS = (
         "config_info",
         "gauge",
         "1; the labels say what each model is.",
-        ("model_version", "cell", "units", "horizons"),
+        ("role", "model_version", "cell", "units", "horizons"),
     ),
 )

@@ -33,8 +33,9 @@ from models.bank import StepResult, step_size
 from models.specification import DRIFT_STREAMS, REACTIONS, Specification
 from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, NAIVE, RESTORE_SOURCES, WINDOWS, Metric
 from service.observe.figures import Array, Buckets, MovingMean, Recent, add_counts, closed
+from service.observe.shadow import ShadowFigures
 from service.observe.stability import STATS, StabilityFigures
-from service.ports import Applied, Eviction, Missing, Outcome, Reason
+from service.ports import PLACES, Applied, Eviction, Missing, Outcome, Reason
 
 SKILL_MIN = -1.0
 """Skill ends here, at twice the naive error, or one constant series would hide all others."""
@@ -56,7 +57,7 @@ class Metrics(Collector):
     Told by the learner's thread, read by the thread of the HTTP server; a lock keeps them apart.
 
     >>> metrics = Metrics(Specification(), registry=CollectorRegistry())
-    >>> metrics.series(3, 0)
+    >>> metrics.series(3, 0, 0)
     >>> b"onward_series 3.0" in metrics.exposition()
     True
     """
@@ -64,7 +65,7 @@ class Metrics(Collector):
     def __init__(
         self,
         specification: Specification,
-        *,
+        *others: Specification,
         registry: CollectorRegistry | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -77,6 +78,7 @@ class Metrics(Collector):
         self._drifts = tuple(zip(DRIFT_STREAMS, specification.drift_detectors, strict=True))
 
         self._stability = StabilityFigures(specification)
+        self._shadow = ShadowFigures()
         # A filter bounds errors and not gradients.
         self._norm_max = specification.clip_norm if step_size(specification) < 1.0 else np.inf
 
@@ -100,7 +102,11 @@ class Metrics(Collector):
             "checkpoint_failures_total": closed(CHECKPOINT_FAILURES),
             "restore_total": closed(RESTORE_SOURCES),
             "build_info": {(version("onward"), platform.python_version(), np.__version__): 1.0},
-            "config_info": {_describe(specification): 1.0},
+            "promotions_total": self._shadow.promotions,
+            "config_info": {
+                (role, *_describe(make)): 1.0
+                for role, make in zip(PLACES, (specification, *others), strict=False)
+            },
         }
         self._buckets = {
             "step_duration_seconds": Buckets(_STEP_BUCKETS),
@@ -141,6 +147,7 @@ class Metrics(Collector):
             self._stability.audited(applied.audits)
             for filled in applied.filled:
                 self._stability.guarded(filled.guard)
+            self._shadow.add(applied.shadows)
             self._buckets["step_duration_seconds"].observe(np.array([seconds]))
             if applied.event_time_last is not None:
                 self._samples["last_event_timestamp_seconds"][(str(partition),)] = applied.event_time_last
@@ -185,11 +192,12 @@ class Metrics(Collector):
         with self._lock:
             self._samples["consumer_lag_messages"][(str(partition),)] = messages
 
-    def series(self, count: int, quarantined: int) -> None:
-        """Set how many series are in memory, and how many of them in quarantine."""
+    def series(self, count: int, quarantined: int, promoted: int) -> None:
+        """Set how many series are in memory, how many of them in quarantine, and in how many the challenger answers."""
         with self._lock:
             self._set("series", count)
             self._set("series_quarantined", quarantined)
+            self._set("series_promoted", promoted)
 
     # The figures of the core ---------------------------------------------------------------------
 
@@ -268,6 +276,7 @@ class Metrics(Collector):
             self._samples[name] = {(stat,): recent.quantile(column, q) for stat, q in STATS}
         self._set("saturated_unit_ratio", recent.mean(2))
         self._samples |= self._stability.samples()
+        self._samples |= self._shadow.samples()
         self._samples["drift_statistic"] = {
             drift: self._statistics.quantile(place, 1.0) for place, drift in enumerate(self._drifts)
         }

@@ -192,6 +192,10 @@ class Learner:
         self._guards.tell(partition, applied.guarded, applied.audits)
         if applied.evicted:
             self._tell_of_evictions(applied.evicted)
+        if any(count for shadow in applied.shadows for count in shadow.promotions.values()):
+            promotions = sum((Counter(shadow.promotions) for shadow in applied.shadows), Counter())
+            counts = {f"promoted_by_{why}": count for why, count in promotions.items()}
+            log.info("what was in the shadow answers", extra={"partition": partition, **counts})
         topics = self._settings.topics
         if applied.predictions:
             await self._publisher.publish(topics.predictions, applied.predictions)
@@ -264,11 +268,11 @@ class Learner:
 
     def _count_series(self) -> None:
         shards = [owned.shard for owned in self._owned.values()]
-        count, quarantined = (
+        self._observer.series(
             sum(shard.series_count for shard in shards),
             sum(shard.quarantined_count for shard in shards),
+            sum(shard.promoted_count for shard in shards),
         )
-        self._observer.series(count, quarantined)
 
 
 def _restore_into(shard: Shard, checkpoint: PartitionCheckpoint) -> None:

@@ -7,7 +7,7 @@ the same content, so whoever reads the topic can drop it by its id.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,14 @@ class PredictionEncoder:
 
     def __init__(self, topic: str, specification: Specification) -> None:
         self._topic = topic
-        self._version = specification.version()
+        self.version = specification.version()
         self._targets = specification.targets
         self._specification = specification
 
-    def encode(self, events: Sequence[Event], result: StepResult) -> list[Message]:
-        """Return the message of each event; row i of the result is of event i."""
+    def encode(
+        self, events: Sequence[Event], result: StepResult, more: Sequence[Mapping[str, Any]] = ()
+    ) -> list[Message]:
+        """Return the message of each event; row i of the result is of event i, as is what else there is to say."""
         # To lists all at once: reading single numbers out of arrays would cost more than the encoding.
         observed_figures = {
             "anomaly_score": result.anomaly_score.tolist(),
@@ -70,8 +72,9 @@ class PredictionEncoder:
                 "id": f"{self._topic}-{event.partition}-{event.offset}",
                 "series": event.series,
                 "time": event.time_text,
-                "model_version": self._version,
+                "model_version": self.version,
                 "targets": targets,
+                **(more[row] if more else {}),
             }
             messages.append(Message(key=event.series.encode(), value=orjson.dumps(body)))
         return messages

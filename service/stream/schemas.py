@@ -115,6 +115,26 @@ class TargetPrediction(_Message):
     horizons: list[HorizonForecast]
 
 
+class ShadowForecast(_Message):
+    """What the challenger says of one target, for the shortest horizon."""
+
+    prediction: float | None
+    """Null until the target has had a value."""
+    error: float | None
+    """Of its forecast that this event settled: target minus prediction; null where none was settled."""
+
+
+class Challenger(_Message):
+    """What learned from this event in the shadow; docs/CHALLENGER.md."""
+
+    model_version: str
+    """That of the prediction is the one that answers; they change places at a promotion."""
+    evidence: NotNegative
+    """That it is better by the margin than what answers, 1 at the beginning of a trial. At 1 / alpha it is promoted, and answers
+    from this event on."""
+    targets: dict[str, ShadowForecast]
+
+
 class PredictionMessage(_Message):
     """A prediction, made at an event and before anything later was seen. Key: the series' name in UTF-8."""
 
@@ -125,6 +145,8 @@ class PredictionMessage(_Message):
     """The event's time as its producer wrote it; a number as text."""
     model_version: str
     targets: dict[str, TargetPrediction]
+    challenger: Challenger | None = None
+    """Only where the settings have one."""
 
 
 class DeadLetterMessage(_Message):

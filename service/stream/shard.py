@@ -24,12 +24,10 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from models import snapshot
-from models.bank import Bank, StepResult
+from models.bank import StepResult
 from service.ports import (
     Applied,
     Event,
@@ -43,75 +41,39 @@ from service.ports import (
     Record,
     Rejection,
     SeriesCheckpoint,
+    Shadow,
 )
 from service.settings import LimitSettings, PolicySettings, Settings
-from service.stream.cadence import FIELDS, Cadence
+from service.stream.cadence import Cadence
 from service.stream.decode import Decoder
+from service.stream.duel import models_of
 from service.stream.guards import guarded
-from service.stream.messages import PredictionEncoder, encode_dead_letter
-
-
-@dataclass(slots=True)
-class _Series:
-    """What the shard keeps of a series beside the bank's state."""
-
-    slot: int
-    last_offset: int
-    cadence: Cadence
-
-
-@dataclass(frozen=True, slots=True)
-class _Gap:
-    """Rows that a series should have had and has not: as many, an interval apart, after a time."""
-
-    slot: int
-    after: float
-    interval: float
-    rows: int
-    series: str
-    offset: int
-    """Of the event that is after them."""
-
-
-@dataclass(slots=True)
-class _Round:
-    """Events in different slots, for one call of the bank."""
-
-    events: list[Event] = field(default_factory=list)
-    slots: list[int] = field(default_factory=list)
-    begun: list[int] = field(default_factory=list)
-    """Slots whose event is the first of a series that came after another."""
-    gaps: list[_Gap] = field(default_factory=list)
-    """Before the events of these series rows are missing, which are filled."""
-    after_gap: list[int] = field(default_factory=list)
-    """Slots whose memory is reset before their event."""
+from service.stream.messages import encode_dead_letter
+from service.stream.rounds import Gap, Round, Series
 
 
 class Shard:
     """The learners of one partition."""
 
     def __init__(self, *, topic: str, partition: int, settings: Settings) -> None:
-        specification = settings.specification()
         self.topic = topic
         self.partition = partition
         self.next_offset = 0
         """The offset after the last record that was applied."""
         self._policy: PolicySettings = settings.policy
         self._limits: LimitSettings = settings.limits
-        self._bank = Bank(specification)
-        self._template = snapshot.Template(
-            specification.version(), (self._bank.layout, (len(specification.targets),)), (FIELDS, ())
-        )
+        self._models = models_of(topic, settings)
         self._decoder = Decoder(settings.fields, settings.limits, settings.policy)
-        self._encoder = PredictionEncoder(topic, specification)
-        self._series: OrderedDict[str, _Series] = OrderedDict()
+        self._series: OrderedDict[str, Series] = OrderedDict()
         """By the last offset that was learned from, the least recent first."""
         self._vacant: list[int] = []
         """Slots of series that were evicted."""
         self._behind: frozenset[str] = frozenset()
         self._behind_until = 0
+        self._targets = tuple(settings.fields.targets)
         self._guarded: list[Guarded] = []
         self._filled: list[StepResult] = []
+        self._shadows: list[Shadow] = []
         self._audit_every = settings.observe.audit_every
         self._dirty: set[str] = set()
         self._saving: set[str] = set()
@@ -124,7 +86,12 @@ class Shard:
     @property
     def quarantined_count(self) -> int:
         """Of how many series a target's baseline is published instead of what was learned."""
-        return self._bank.quarantined_count([series.slot for series in self._series.values()])
+        return self._models.quarantined_count([series.slot for series in self._series.values()])
+
+    @property
+    def promoted_count(self) -> int:
+        """In how many series the challenger answers."""
+        return self._models.promoted_count([series.slot for series in self._series.values()])
 
     @property
     def dirty_count(self) -> int:
@@ -150,7 +117,7 @@ class Shard:
         reasons: Counter[Reason] = Counter()
         evicted: Counter[Eviction] = Counter()
         dead_letters: list[Message] = []
-        rounds: list[_Round] = []
+        rounds: list[Round] = []
         round_of: Counter[int] = Counter()
         last: Event | None = None
         for record, decoded in zip(fresh, self._decoder.decode(fresh), strict=True):
@@ -176,6 +143,7 @@ class Shard:
         outcomes[Outcome.LEARNED] = len(messages)
         acted, self._guarded = self._guarded, []
         filled, self._filled = self._filled, []
+        shadows, self._shadows = self._shadows, []
         if outcomes.total() + replayed != len(records):
             raise AssertionError(
                 f"{len(records)} records came, and {dict(outcomes)} with {replayed} replayed went"
@@ -193,7 +161,8 @@ class Shard:
             missing=missing,
             filled=filled,
             guarded=acted,
-            audits=self._bank.audits(),
+            shadows=shadows,
+            audits=self._models.audits(),
         )
 
     def _fresh(self, records: Sequence[Record]) -> list[Record]:
@@ -252,18 +221,18 @@ class Shard:
         return Outcome.LEARNED
 
     def _plan(
-        self, event: Event, rounds: list[_Round], round_of: Counter[int], evicted: Counter[Eviction]
+        self, event: Event, rounds: list[Round], round_of: Counter[int], evicted: Counter[Eviction]
     ) -> None:
         """Put an event into the first round after the one that has the event before in its series' slot."""
         series = self._series.get(event.series)
         begun = reset = False
-        gap: _Gap | None = None
+        gap: Gap | None = None
         if series is None:
             while len(self._series) >= self._limits.series_max:
                 self._evict(Eviction.FULL, evicted)
             begun = bool(self._vacant)
-            slot = self._vacant.pop() if begun else self._bank.admit()
-            series = self._series[event.series] = _Series(slot, event.offset, Cadence(event.time))
+            slot = self._vacant.pop() if begun else self._models.admit()
+            series = self._series[event.series] = Series(slot, event.offset, Cadence(event.time))
         else:
             gap, reset = self._gap(series, event)
             series.cadence.advance(event.time, self._policy.gap_factor)
@@ -272,7 +241,7 @@ class Shard:
         index = round_of[series.slot]
         round_of[series.slot] += 1
         if index == len(rounds):
-            rounds.append(_Round())
+            rounds.append(Round())
         rounds[index].events.append(event)
         rounds[index].slots.append(series.slot)
         if begun:
@@ -283,7 +252,7 @@ class Shard:
             rounds[index].after_gap.append(series.slot)
         self._dirty.add(event.series)
 
-    def _gap(self, series: _Series, event: Event) -> tuple[_Gap | None, bool]:
+    def _gap(self, series: Series, event: Event) -> tuple[Gap | None, bool]:
         """Say which rows are to be filled before an event of this time, and whether the memory is to be reset."""
         policy, cadence, time = self._policy, series.cadence, event.time
         if policy.gap != "fill":
@@ -291,55 +260,64 @@ class Shard:
         rows = cadence.rows_missing(time)
         if not 0 < rows <= policy.gap_fill_max:
             return None, rows > 0
-        gap = _Gap(series.slot, cadence.last_time, cadence.usual_interval, rows, event.series, event.offset)
+        gap = Gap(series.slot, cadence.last_time, cadence.usual_interval, rows, event.series, event.offset)
         return gap, False
 
-    def _learn(self, one: _Round, messages: dict[int, Message], missing: Counter[Missing]) -> StepResult:
+    def _learn(self, one: Round, messages: dict[int, Message], missing: Counter[Missing]) -> StepResult:
         """Let the bank take a round; add its predictions by offset, and count what is missing."""
         events = one.events
         if one.begun:
-            self._bank.renew(np.array(one.begun, dtype=np.int64))
+            self._models.renew(np.array(one.begun, dtype=np.int64))
         if one.after_gap:
-            self._bank.reset_memory(np.array(one.after_gap, dtype=np.int64))
+            self._models.reset_memory(np.array(one.after_gap, dtype=np.int64))
         if one.gaps:
             self._fill(one.gaps)
             missing[Missing.ROW] += sum(gap.rows for gap in one.gaps)
-        result = self._bank.step(
-            np.array(one.slots, dtype=np.int64),
-            np.array([event.time for event in events]),
-            np.array([event.values for event in events], dtype=np.float64),
-            np.array([event.features for event in events], dtype=np.float64),
-        )
-        self._note(result, [event.series for event in events], [event.offset for event in events])
+        answers = self._models.learn(np.array(one.slots, dtype=np.int64), events)
+        if answers.shadow is not None:
+            self._shadows.append(answers.shadow)
+        self._note(answers.result, [event.series for event in events], [event.offset for event in events])
         if self._audit_every:
             for slot, event in zip(one.slots, events, strict=True):
                 if event.offset % self._audit_every == 0:
-                    self._bank.begin_audit(slot)
-        for event, message in zip(events, self._encoder.encode(events, result), strict=True):
+                    self._models.begin_audit(slot)
+        for event, message in zip(events, answers.messages, strict=True):
             messages[event.offset] = message
             if event.missing:
                 of_targets = sum(map(math.isnan, event.values))
                 missing[Missing.TARGET] += of_targets
                 missing[Missing.FEATURE] += event.missing - of_targets
-        return result
+        return answers.result
 
-    def _fill(self, gaps: Sequence[_Gap]) -> None:
+    def _fill(self, gaps: Sequence[Gap]) -> None:
         """Take series past rows that are missing, one row of each in a call of the bank."""
-        specification = self._bank.specification
         for row in range(1, max(gap.rows for gap in gaps) + 1):
             longer = [gap for gap in gaps if gap.rows >= row]
-            result = self._bank.step(
+            result = self._models.pass_row(
                 np.array([gap.slot for gap in longer], dtype=np.int64),
                 np.array([gap.after + row * gap.interval for gap in longer]),
-                np.full((len(longer), len(specification.targets)), np.nan),
-                np.full((len(longer), len(specification.features)), np.nan),
             )
             self._filled.append(result)
             self._note(result, [gap.series for gap in longer], [gap.offset for gap in longer])
 
     def _note(self, result: StepResult, series: Sequence[str], offsets: Sequence[int]) -> None:
         """Take note of what guards did."""
-        self._guarded += guarded(result, series, offsets, self._bank.specification.targets)
+        self._guarded += guarded(result, series, offsets, self._targets)
+
+    def request(self, names: Sequence[str] | None, place: int) -> int:
+        """Let what is in a place of the settings answer, 0 `model` and 1 `challenger`, from the next event of these series on.
+
+        None is all series that there are. Return of how many it was asked.
+
+        Raises:
+            KeyError: there is no such series.
+            ValueError: there is no challenger.
+        """
+        asked = list(self._series) if names is None else list(names)
+        for series in [self._series[name] for name in asked]:
+            self._models.request(series.slot, place)
+        self._dirty.update(asked)
+        return len(asked)
 
     def snapshot_dirty(self) -> list[SeriesCheckpoint]:
         """Return every series that has learned since it was last saved, as of now; without a state if it was evicted.
@@ -359,8 +337,7 @@ class Shard:
         series = self._series.get(name)
         if series is None:
             return SeriesCheckpoint(name, self.next_offset - 1, b"")
-        state = self._template.dump((*self._bank.records_of(series.slot), *series.cadence.records()))
-        return SeriesCheckpoint(name, series.last_offset, state)
+        return SeriesCheckpoint(name, series.last_offset, self._models.dump(series.slot, series.cadence))
 
     def restore(self, checkpoint: PartitionCheckpoint) -> None:
         """Make an empty shard what the checkpoint says.
@@ -375,11 +352,8 @@ class Shard:
         if self._series or self.next_offset:
             raise ValueError("only an empty shard can be restored; make a new one")
         for name, saved in checkpoint.series.items():
-            records = self._template.load(saved.state)
-            of_bank, own = records[: -len(FIELDS.types)], records[-len(FIELDS.types) :]
-            slot = self._bank.admit()
-            self._bank.restore_records(slot, of_bank)
-            self._series[name] = _Series(slot, saved.last_offset, Cadence.restored(own))
+            slot = self._models.admit()
+            self._series[name] = Series(slot, saved.last_offset, self._models.restore(slot, saved.state))
         self._sort()
         self.next_offset = checkpoint.next_offset
         self._behind, self._behind_until = checkpoint.behind, checkpoint.behind_until

@@ -1,16 +1,18 @@
-"""Look into the saved state, check it, or forget it. Reading disturbs no worker; forgetting takes its state away."""
+"""Look into the saved state, check it, change what answers, or forget it. Reading disturbs no worker; the others take its state away."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table as Grid
 
 from models import snapshot
+from models.bank import Fields
 from service.bootstrap import checkpoint_store
-from service.ports import CheckpointError, CheckpointStore, PartitionCheckpoint
+from service.ports import PLACES, CheckpointError, CheckpointStore, PartitionCheckpoint
 from service.settings import Settings
 from service.stream.shard import Shard
 from service.tools.kafka import require_topic
@@ -48,7 +50,7 @@ async def _inspect_series(settings: Settings, partition: int | None, series: str
                 continue
             saved = found.series[series]
             try:
-                fields = snapshot.load(saved.state, version=None)
+                fields = _arrays(saved.state)
             except snapshot.SnapshotError as error:
                 raise CommandError(f"series {series} of partition {number}: {error}") from error
             table = Grid()
@@ -65,6 +67,12 @@ async def _inspect_series(settings: Settings, partition: int | None, series: str
             out.print(table)
             return
     raise CommandError(f"No checkpoint in {where(settings)} has a series {series}.")
+
+
+def _arrays(state: bytes) -> Fields:
+    """Return the arrays of a series by name; those of a challenger, and of its trial, after "challenger/"."""
+    own, *others = (snapshot.load(part, version=None) for part in snapshot.split(state))
+    return own | {f"challenger/{name}": value for other in others for name, value in other.items()}
 
 
 def _cells(found: PartitionCheckpoint | None) -> Sequence[str]:
@@ -108,6 +116,52 @@ async def reset(settings: Settings, partitions: Sequence[int], *, out: Console) 
         for number in partitions:
             await store.reset(number)
             out.print(f"partition {number}: forgotten")
+
+
+async def promote(
+    settings: Settings,
+    partitions: Sequence[int],
+    place: Literal["model", "challenger"],
+    series: Sequence[str] | None,
+    *,
+    out: Console,
+) -> None:
+    """Write into the checkpoints what is to answer from the next event of each series on, or of those that are named.
+
+    Raises:
+        CommandError: there is no challenger, a checkpoint cannot be used, or no partition has a series that is named.
+    """
+    if len(settings.specifications()) == 1:
+        raise CommandError(
+            "The settings have no challenger: set a key of the group challenger, such as challenger.units."
+        )
+    missing = set(series or ())
+    async with _opened(settings) as store:
+        for number in partitions:
+            found = await store.load(number)
+            if found is None:
+                out.print(f"partition {number}: none yet")
+                continue
+            if found.behind:
+                raise CommandError(
+                    f"partition {number} has series that are behind: {'; '.join(found.notes)}. Let a worker catch up first."
+                )
+            shard = Shard(topic=settings.topics.events, partition=number, settings=settings)
+            try:
+                shard.restore(found)
+            except snapshot.SnapshotError as error:
+                raise CommandError(f"partition {number}: {error}") from error
+            names = (
+                None if series is None else [name for name in dict.fromkeys(series) if name in found.series]
+            )
+            missing -= set(found.series)
+            count = shard.request(names, PLACES.index(place))
+            await store.save(number, shard.snapshot_dirty(), shard.next_offset)
+            out.print(
+                f"partition {number}: from offset {shard.next_offset:,} on the {place} answers in {count:,} series"
+            )
+    if missing:
+        raise CommandError(f"No checkpoint in {where(settings)} has a series {', '.join(sorted(missing))}.")
 
 
 def where(settings: Settings) -> str:

@@ -116,12 +116,13 @@ def _sources(config: Path | None, settings: Settings) -> Iterator[Finding]:
 
 
 def _memory(settings: Settings, partitions: int) -> Finding:
-    bank = Bank(settings.specification(), capacity=1)
-    size, limits = bank.bytes_per_series(), settings.limits
+    banks = [Bank(make, capacity=1) for make in settings.specifications()]
+    bank, size, limits = banks[0], sum(one.bytes_per_series() for one in banks), settings.limits
+    beside = " with a challenger" if len(banks) > 1 else ""
     beyond = "rejected" if limits.series_full == "reject" else "taken, and the least recent forgotten"
     return Finding(
         "ok",
-        f"model {settings.model.profile}, {'compiled' if bank.compiled else 'not compiled'}: {_bytes(size)} a series, "
+        f"model {settings.model.profile}{beside}, {'compiled' if bank.compiled else 'not compiled'}: {_bytes(size)} a series, "
         f"constant in time; {limits.series_max:,} series (limits.series_max) of each of {partitions} partitions are "
         f"{_bytes(size * limits.series_max * partitions)}; further ones are {beyond} (limits.series_full)",
     )

@@ -14,9 +14,10 @@ from models.bank import Bank
 from service.ports import Event, Message, Outcome, Reason, Record, Rejection, SeriesCheckpoint
 from service.settings import Settings
 from service.stream.decode import Decoder
+from service.stream.messages import PredictionEncoder
 from service.stream.shard import Shard
 from tests.service.crashes import World
-from tests.service.records import TOPIC, cut, event_bytes, record, records, small_settings
+from tests.service.records import EAGER_DUEL, TOPIC, cut, event_bytes, record, records, small_settings
 
 SETTINGS = small_settings()
 ALL_SETTINGS = [
@@ -29,6 +30,7 @@ ALL_SETTINGS = [
     small_settings(
         limits={"series_max": 3, "series_full": "evict", "series_idle_events": 6}, policy={"late": "learn"}
     ),
+    small_settings(**EAGER_DUEL),
     Settings.model_validate({"model": {"profile": "accurate", "horizons": (1, 3)}}),
 ]
 # The full model takes part, so this bounds the time; ONWARD_HYPOTHESIS=explore looks further.
@@ -218,6 +220,7 @@ def test_the_shard_is_a_fold_of_the_bank_over_each_series(
     run = Run(SETTINGS, records(stream), batch_sizes)
     decoder = Decoder(SETTINGS.fields, SETTINGS.limits)
     banks: dict[str, tuple[Bank, Any]] = {}
+    encoder = PredictionEncoder(TOPIC, SETTINGS.specification())
     for message, event in zip(run.predictions, decoder.decode(records(stream)), strict=True):
         assert isinstance(event, Event)
         if event.series not in banks:
@@ -225,8 +228,7 @@ def test_the_shard_is_a_fold_of_the_bank_over_each_series(
             banks[event.series] = new, np.array([new.admit()])
         bank, slots = banks[event.series]
         result = bank.step(slots, np.array([event.time]), np.array([event.values]), np.empty((1, 0)))
-        encoded = run.shard._encoder.encode([event], result)
-        assert encoded == [message]
+        assert encoder.encode([event], result) == [message]
 
 
 @moderately

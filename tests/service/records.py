@@ -15,6 +15,12 @@ TOPIC = "events"
 # Everything of the core takes part, and a step is quick.
 SMALL_MODEL: dict[str, Any] = {"units": 3, "lags": 3, "season_max": 8, "horizons": (1, 2)}
 
+# Groups of a model that any advantage puts into the shadow, and brings back, within a few events.
+EAGER_DUEL: dict[str, dict[str, Any]] = {
+    "model": SMALL_MODEL | {"experts": ["last_value"]},
+    "challenger": {"experts": ["recurrent"], "margin": 0.0, "alpha": 0.99, "window": 10},
+}
+
 
 def small_settings(**groups: dict[str, Any]) -> Settings:
     """Settings with a small model; `groups` as in the file."""

@@ -34,6 +34,13 @@ def test_a_make_without_a_twin_starts_at_once(caplog: pytest.LogCaptureFixture) 
     assert [message[:22] for message in caplog.messages] == ["models run uncompiled:"]
 
 
+def test_the_challenger_is_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    warmed: list[int] = []
+    monkeypatch.setattr(Bank, "warm", lambda bank: warmed.append(bank.specification.units))
+    asyncio.run(compile_models(Settings.model_validate({"challenger": {"units": 5}})))
+    assert warmed == [16, 5]
+
+
 def test_a_fault_of_the_compiler_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Bank) -> None:
         raise RuntimeError("no such target")

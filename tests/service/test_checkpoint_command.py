@@ -12,12 +12,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from rich.console import Console
 
 from service.bootstrap import checkpoint_store
 from service.connection import client_options
-from service.ports import PartitionCheckpoint, Record
+from service.ports import FencedError, PartitionCheckpoint, Promotion, Record
 from service.settings import Settings
 from service.stream.shard import Shard
 from service.tools import checkpoint
@@ -164,3 +165,64 @@ def test_no_file_is_told_and_none_is_made(settings: Settings) -> None:
     with pytest.raises(CommandError, match="There is no checkpoint file"):
         said_by(checkpoint.inspect, settings, 0)
     assert not path.exists()
+
+
+def with_challenger(settings: Settings) -> Settings:
+    groups = {"challenger": {"experts": ["last_value"], "promotion": "command"}}
+    return Settings.model_validate(settings.model_dump() | groups)
+
+
+def test_promote_writes_what_answers_from_the_next_event_of_each_series_on(settings: Settings) -> None:
+    """Goal: the command is tied to an offset and outlives crashes. Method: workers that begin at the checkpoint, twice."""
+    both = with_challenger(settings)
+    said = said_by(checkpoint.promote, both, [3, 4], "challenger", ["b"])
+    assert "partition 3: from offset 20 on the challenger answers in 1 series" in said
+    assert "partition 4: none yet" in said
+    makes = [make.version() for make in both.specifications()]
+    for _ in range(2):
+        saved = read(settings, 3)
+        assert saved is not None
+        shard = Shard(topic="t", partition=3, settings=both)
+        shard.restore(saved)
+        values = [b'{"series":"%s","time":%d,"value":1}' % (name, 2e9) for name in (b"a", b"b", b"c")]
+        applied = shard.apply([Record("t", 3, 20 + n, None, value) for n, value in enumerate(values)])
+        versions = [orjson.loads(message.value)["model_version"] for message in applied.predictions]
+        assert versions == [makes[0], makes[1], makes[0]]
+        assert sum(shadow.promotions[Promotion.COMMAND] for shadow in applied.shadows) == 1
+
+
+def test_promote_shows_in_the_arrays_and_takes_the_partition_from_its_worker(settings: Settings) -> None:
+    both = with_challenger(settings)
+
+    async def run() -> None:
+        store = checkpoint_store(both)
+        await store.start()
+        try:
+            await store.load(3)
+            await checkpoint.promote(both, [3], "challenger", None, out=Console(file=io.StringIO()))
+            with pytest.raises(FencedError):
+                await store.save(3, [], 21)
+        finally:
+            await store.stop()
+
+    asyncio.run(run())
+    rows = {
+        line.split()[1]: line
+        for line in said_by(checkpoint.inspect, both, 3, "b").splitlines()
+        if "/" in line
+    }
+    assert rows["challenger/duel/request"].split()[-2:] == ["2", "│"]
+    assert "challenger/scale/level" in rows
+
+
+def test_promote_refuses_what_cannot_be(settings: Settings) -> None:
+    with pytest.raises(CommandError, match="no challenger"):
+        said_by(checkpoint.promote, settings, [3], "challenger", None)
+    with pytest.raises(CommandError, match="has a series nobody"):
+        said_by(checkpoint.promote, with_challenger(settings), [3], "challenger", ["b", "nobody"])
+    other = Settings.model_validate(settings.model_dump() | {"model": {"profile": "balanced"}})
+    with pytest.raises(CommandError, match="partition 3: "):
+        said_by(checkpoint.promote, with_challenger(other), [3], "challenger", None)
+    done = onward(settings, "promote", "challenger", "--partition", "3")
+    assert done.returncode != 0
+    assert "The settings have no challenger" in done.stderr

@@ -39,7 +39,7 @@ def learned(shard: Shard, offsets: range, *, batch: int = 7) -> list[Applied]:
 
 def spoil(shard: Shard, series: str) -> None:
     """Make the weights of a series' recurrent expert no numbers."""
-    bank, slot = shard._bank, shard._series[series].slot
+    bank, slot = shard._models.bank, shard._series[series].slot
     fields = bank.snapshot(slot)
     fields["expert.recurrent/params"][:] = float("nan")
     bank.restore(slot, fields)
@@ -67,7 +67,7 @@ def test_what_guards_do_in_a_row_that_was_missing_is_told_with_the_event_after_i
     spoil(shard, "a")
     applied = shard.apply([event(40, "a", 5.0, time=42)])
     assert applied.guarded == [Guarded("a", "value", 40, ("roll_back",))]
-    observed = Metrics(shard._bank.specification, registry=CollectorRegistry())
+    observed = Metrics(shard._models.bank.specification, registry=CollectorRegistry())
     observed.applied(0, applied, 0.0)
     assert b'onward_guard_actions_total{action="roll_back"} 1.0' in observed.exposition()
 

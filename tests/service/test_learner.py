@@ -26,6 +26,7 @@ from tests.service.learner_ports import (
     event,
     small_settings,
 )
+from tests.service.records import EAGER_DUEL
 
 PREDICTIONS, DEAD_LETTERS = "onward.predictions", "onward.dead-letters"
 
@@ -101,30 +102,31 @@ def fold(log: list[Record], settings: Settings) -> dict[str, bytes]:
 
 
 EVICTING = {"series_max": 2, "series_full": "evict"}
-LIMITS: dict[str, dict[str, object]] = {
+GROUPS: dict[str, dict[str, dict[str, object]]] = {
     "none is evicted": {},
-    "two of four": EVICTING,
-    "one of four": EVICTING | {"series_max": 1},
-    "idle": {"series_idle_events": 3},
-    "rejected until some are idle": {"series_max": 2, "series_idle_events": 6},
+    "two of four": {"limits": EVICTING},
+    "one of four": {"limits": EVICTING | {"series_max": 1}},
+    "idle": {"limits": {"series_idle_events": 3}},
+    "rejected until some are idle": {"limits": {"series_max": 2, "series_idle_events": 6}},
+    "a challenger": EAGER_DUEL,
 }
 
 
-@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("groups", GROUPS.values(), ids=GROUPS)
 @pytest.mark.parametrize("batch_size", [1, 5])
 async def test_a_crash_at_every_step_changes_no_bit_and_loses_nothing(
-    batch_size: int, limits: dict[str, object]
+    batch_size: int, groups: dict[str, dict[str, object]]
 ) -> None:
     # Goal: a crash before or after any message, state, watermark or acknowledgement costs nothing but repetition.
     # Method: count the steps of a whole run; then crash at each of them, start again, and compare with the fold.
-    settings = small_settings(checkpoint={"interval_events": 5}, limits=limits)
+    settings = small_settings(checkpoint={"interval_events": 5}, **groups)
     log = make_log()
     whole = Process(World(), settings)
     await whole.run(log, batch_size)
     states = fold(log, settings)
     expected = whole.world
     assert await expected.states() == states
-    assert any(step.startswith("after the erasure") for step in whole.fuse.steps) == bool(limits)
+    assert any(step.startswith("after the erasure") for step in whole.fuse.steps) == ("limits" in groups)
     assert {"after state a", "after the watermark", "before the acknowledgement"} <= set(whole.fuse.steps)
     assert len(expected.ids(PREDICTIONS)) + len(expected.ids(DEAD_LETTERS)) < len(
         log
@@ -142,9 +144,9 @@ async def test_a_crash_at_every_step_changes_no_bit_and_loses_nothing(
         assert world.acknowledged == expected.acknowledged
 
 
-@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-async def test_many_crashes_in_a_row_change_no_bit(limits: dict[str, object]) -> None:
-    settings = small_settings(checkpoint={"interval_events": 6}, limits=limits)
+@pytest.mark.parametrize("groups", GROUPS.values(), ids=GROUPS)
+async def test_many_crashes_in_a_row_change_no_bit(groups: dict[str, dict[str, object]]) -> None:
+    settings = small_settings(checkpoint={"interval_events": 6}, **groups)
     log = make_log(96)
     states = fold(log, settings)
     rng = random.Random(2)

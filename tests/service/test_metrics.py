@@ -16,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from models.bank import Audit, StepResult
 from models.experts.watch import FIGURES
 from models.specification import Specification
-from service.observe import figures, http, metrics, server
+from service.observe import figures, http, metrics, server, shadow
 from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, RESTORE_SOURCES
 from service.observe.metrics import Metrics
-from service.ports import Applied, Eviction, Outcome, Reason, Record
+from service.ports import Applied, Eviction, Outcome, Promotion, Reason, Record, Shadow
 from service.settings import Settings
 from service.stream.shard import Shard
 
@@ -287,10 +287,35 @@ def test_the_text_does_not_grow_with_the_number_of_series() -> None:
     observed.applied(0, shard.apply([record(0)]), 0.01)
     few = set(read(observed))
     observed.applied(0, shard.apply([record(number) for number in range(1, 10_000)]), 0.01)
-    observed.series(shard.series_count, 2)
+    observed.series(shard.series_count, 2, 0)
     many = read(observed)
     assert value(many, "series") == 10_000
     assert set(many) == few
+
+
+def test_challengers_are_compared_with_their_models_over_all_series() -> None:
+    """Goal: below 1 they are better; the evidence of the best shows; promotions are counted. Method: figures by hand."""
+    challenger = Specification(experts=EXPERTS, units=5, lags=4, optimizer="adam")
+    observed = Metrics(SPECIFICATION, challenger, registry=CollectorRegistry(), clock=lambda: NOW)
+    before = read(observed)
+    assert value(before, "challenger_loss_ratio", window="1000") == 1.0
+    assert (
+        value(before, "promotions_total", by="rule") == value(before, "promotions_total", by="command") == 0
+    )
+    losses = np.array([[2.0, 1.0], [1.0, 0.5], [np.nan, np.nan]])
+    seen = Shadow(losses, np.array([0.0, 100.0, 1.0]), {Promotion.RULE: 1, Promotion.COMMAND: 2})
+    observed.applied(0, Applied(shadows=[seen]), 0.01)
+    observed.series(3, 0, 2)
+    samples = read(observed)
+    assert value(samples, "challenger_loss_ratio", window="1000") == pytest.approx(0.5)
+    assert value(samples, "challenger_evidence_log10", stat="max") == pytest.approx(2.0)
+    assert value(samples, "challenger_evidence_log10", stat="p50") == pytest.approx(0.0)
+    assert value(samples, "promotions_total", by="rule") == 1
+    assert value(samples, "promotions_total", by="command") == 2
+    assert value(samples, "series_promoted") == 2
+    told = {labels for name, labels in samples if name == "onward_config_info"}
+    assert {dict(labels)["role"] for labels in told} == {"model", "challenger"}
+    assert {dict(labels)["units"] for labels in told} == {"4", "5"}
 
 
 def test_figures_of_stability_are_quantiles_over_recent_rows() -> None:
@@ -303,7 +328,7 @@ def test_figures_of_stability_are_quantiles_over_recent_rows() -> None:
         stability=np.array([STABLE, STABLE, STABLE, SHAKY])[:, None],
     )
     observed.applied(0, Applied(results=[result]), 0.0)
-    observed.series(4, 1)
+    observed.series(4, 1, 0)
     samples = read(observed)
     assert value(samples, "lyapunov_exponent", stat="p50") == -0.1
     assert value(samples, "lyapunov_exponent", stat="max") == 0.05
@@ -410,6 +435,7 @@ def test_the_info_metrics_say_what_is_running() -> None:
     labels = {name: dict(labels) for name, labels in samples if name.endswith("_info")}
     assert labels["onward_build_info"]["version"]
     assert labels["onward_config_info"] == {
+        "role": "model",
         "model_version": SPECIFICATION.version(),
         "cell": "rtu",
         "units": "4",
@@ -452,7 +478,7 @@ def test_every_scrape_sees_whole_batches_while_batches_are_being_applied() -> No
     assert value(read(observed), "events_consumed_total") == 300 * 50
 
 
-@pytest.mark.parametrize("module", [figures, http, metrics, server])
+@pytest.mark.parametrize("module", [figures, http, metrics, server, shadow])
 def test_the_examples_in_the_documentation_run(module: object) -> None:
     """Goal: examples that are true. Method: doctest."""
     failed, tried = doctest.testmod(module)  # type: ignore[arg-type]

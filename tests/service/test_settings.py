@@ -221,6 +221,14 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one(name: str, ex
         ),
         ("model__mixture", "average", "mixture: one of polynomial, exponential, not 'average'"),
         ("model__drift_inputs", "eyes", "drift_inputs: one of page_hinkley, cusum, adwin"),
+        ("challenger__cell", "gru2", "challenger: cell: one of feedforward, "),
+        ("challenger__profile", "quick", "profile: one of fast, balanced, accurate, not 'quick'"),
+        ("challenger__profile", "accurate", "challenger is the model itself"),
+        ("challenger__interval_levels", [0.5], "challenger.interval_levels must be the model's"),
+        ("challenger__horizons", [1], "no such setting; did you mean model.horizons?"),
+        ("challenger__margin", 1.0, "less than 1"),
+        ("challenger__window", 0, "greater than or equal to 10"),
+        ("challenger__promotion", "vote", "'rule' or 'command'"),
         ("checkpoint__store", "redis", "'kafka' or 'sqlite'"),
         ("stream__batch_size", "many", "valid integer"),
     ],
@@ -256,6 +264,24 @@ def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path, file: Path) -> No
     assert f"{file}: is not TOML" in complaint(file)
     file.write_text("kafka = 5\n")
     assert f"kafka in {file}: " in complaint(file)
+
+
+def test_a_challenger_is_the_model_with_what_its_group_changes() -> None:
+    settings = Settings.model_validate(
+        {
+            "model": {"profile": "balanced", "horizons": [1, 4], "units": 4},
+            "fields": {"targets": ["x"], "features": ["f"]},
+            "challenger": {"profile": "accurate", "lags": 12},
+        }
+    )
+    model, challenger = settings.specifications()
+    assert settings.specification() == model
+    assert (model.units, model.lags) == (4, 24)
+    assert (challenger.units, challenger.lags, challenger.horizons) == (4, 12, (1, 4))
+    assert (challenger.targets, challenger.features) == (("x",), ("f",))
+    assert len(challenger.experts) > len(model.experts)
+    rule = {"margin": 0.1, "alpha": 0.1, "window": 50, "promotion": "command"}
+    assert len(Settings.model_validate({"challenger": rule}).specifications()) == 1, "a rule alone is none"
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -91,7 +91,7 @@ def test_a_batch_may_evict_a_series_that_is_in_it_and_take_it_back(names: str, s
     assert counts(applied) == (len(names), 0, 0, 0)
     assert states(at_once) == states(one_by_one)
     assert len({one.slot for one in at_once._series.values()}) == at_once.series_count
-    assert at_once._bank.series_count <= series_max
+    assert at_once._models.bank.series_count <= series_max
 
 
 def test_memory_stays_bounded_in_a_stream_of_ever_new_keys() -> None:
@@ -102,7 +102,7 @@ def test_memory_stays_bounded_in_a_stream_of_ever_new_keys() -> None:
         )
         shard.snapshot_dirty()
         shard.mark_clean()
-    assert (shard.series_count, shard.dirty_count, shard._bank.series_count) == (3, 0, 3)
+    assert (shard.series_count, shard.dirty_count, shard._models.bank.series_count) == (3, 0, 3)
 
 
 def test_an_idle_series_is_forgotten_by_offsets_whatever_they_are_of() -> None:

@@ -145,7 +145,8 @@ def test_a_time_in_the_far_future_costs_no_steps(monkeypatch: pytest.MonkeyPatch
 
     def counted(bank: Bank, *arguments: Any) -> Any:
         nonlocal calls
-        calls += bank is shard._bank  # and not the copy of it that an audit of the gradient takes along
+        # And not the copy of it that an audit of the gradient takes along.
+        calls += bank is shard._models.bank
         return honest(bank, *arguments)
 
     monkeypatch.setattr(Bank, "step", counted)
