@@ -1,6 +1,7 @@
 """The real series that the benchmarks run on, and by which rows each is standardised and scored.
 
 ETTh1 and ETTh2: Zhou et al. (2021), ETDataset, https://github.com/zhouhaoyi/ETDataset, CC BY-ND 4.0, not shipped.
+Laser: Huebner et al. (1989), set A of the Santa Fe competition; sunspots: monthly, SILSO, Brussels; not shipped, one number a line in `series/`.
 NAB: Numenta Anomaly Benchmark v1.1, https://github.com/numenta/NAB, MIT; six of its series are shipped.
 """
 
@@ -24,6 +25,10 @@ NAB_WARMUP = 0.2
 """Standardised by the first fifth, scored on the rest."""
 
 
+PLAIN = {"laser": 1.0, "sunspot": 30.44 * 86_400.0}
+"""Series without times, and seconds between their rows; warmed up as NAB's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """A series, the rows on which it is scored, and the deviation by which errors are divided."""
@@ -38,11 +43,13 @@ class Series:
 
 
 def load(folder: Path | None) -> list[Series]:
-    """Return the series of a folder with `ett/` and `nab/data/`, or those that are shipped."""
+    """Return the series of a folder with `ett/`, `nab/data/` and perhaps `series/`, or those that are shipped."""
     if folder is None:
         return [_nab(path) for path in sorted(SHIPPED.glob("*.csv"))]
     found = [series for path in sorted((folder / "ett").glob("ETTh*.csv")) for series in _ett(path)]
     found += [_nab(path) for path in sorted((folder / "nab" / "data").glob("*/*.csv"))]
+    plain = {folder / "series" / f"{name}.txt": seconds for name, seconds in PLAIN.items()}
+    found += [_plain(path, seconds) for path, seconds in plain.items() if path.exists()]
     return found
 
 
@@ -62,6 +69,13 @@ def _nab(path: Path) -> Series:
     warmup = int(len(values) * NAB_WARMUP)
     deviation = float(values[:warmup].std())
     return Series(path.stem, "NAB", times, values, warmup, len(values), deviation if deviation > 0.0 else 1.0)
+
+
+def _plain(path: Path, seconds: float) -> Series:
+    values: Array = np.loadtxt(path, dtype=np.float64)
+    warmup = int(len(values) * NAB_WARMUP)
+    times: Array = np.arange(len(values), dtype=np.float64) * seconds
+    return Series(path.stem, path.stem, times, values, warmup, len(values), float(values[:warmup].std()))
 
 
 def _read(path: Path) -> tuple[Array, Array, list[str]]:
