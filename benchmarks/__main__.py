@@ -13,7 +13,7 @@ for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
-from benchmarks import accuracy, coverage, faults, missing, robust  # noqa: E402
+from benchmarks import accuracy, challenger, coverage, faults, missing, robust  # noqa: E402
 from benchmarks.drift import command as drift  # noqa: E402
 from benchmarks.kernels import command as kernels  # noqa: E402
 from benchmarks.nab import command as nab  # noqa: E402
@@ -29,6 +29,7 @@ BENCHMARKS = {
     "robust": robust.main,
     "faults": faults.main,
     "drift": drift.main,
+    "challenger": challenger.main,
 }
 
 
