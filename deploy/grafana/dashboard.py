@@ -105,6 +105,13 @@ BOARDS = {
         "Online learning over streams: the stream, the forecasts, drift and gradient stability.",
         panels.ROWS + challenger_panels.ROWS,
     ),
+    "drift.json": Board(
+        "onward-drift",
+        "Onward: drift",
+        "Whether the world changes, what is done about it, and what the forecasts make of it.",
+        tuple(row for row in panels.ROWS if row[0] in {"Drift", "Forecast quality"})[::-1]
+        + challenger_panels.ROWS,
+    ),
     "stability.json": Board(
         "onward-stability",
         "Onward: gradient stability",
