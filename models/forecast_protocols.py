@@ -105,7 +105,7 @@ class RecurrentExpert(Protocol):
         ...
 
     def figures(self, state: State, labelled: BoolArray) -> dict[str, Any]:
-        """Return the gradient figures of `models.forecaster.StepResult`, (B,) each, of this event."""
+        """Return the gradient figures of `models.step_result.StepResult`, (B,) each, of this event."""
         ...
 
     def watch(self, state: State, error: Array, target: Array, valid: BoolArray) -> None:

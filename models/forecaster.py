@@ -123,7 +123,7 @@ class Forecaster:
         first = states["scale"]["seen"] == 0
         then, begin, known = self.season.update(states["season"], time, level)
         scale, increment, deviation = self.scale.update(states["scale"], level, observed)
-        steady, change = self.steady.update(states["steady"], level, expected, settled["outlier"])
+        steady, change = self.steady.update(states["steady"], level, expected, observed, settled["outlier"])
         standard = self.features.update(states["features"], features)
         moved = observed & self.scale.known(states["scale"])
         inputs = self.watch.inputs(states["inputs"], increment, standard, moved)

@@ -28,9 +28,11 @@ SKIP_CLIPS: Final = 10.0
 """A gradient over this many times the clipping norm is no direction to go in: it is skipped."""
 
 
+KALMAN_FILTERS: Final = ("ekf_joint", "ekf_node")
+"""Of `JACOBIAN_OPTIMIZERS`, those that take a process noise and a gate."""
+
 PROCESS_NOISE: Final = 1e-5
-"""Weights that may drift by .3 in 10,000 events: a world that changes is followed. A hundredth of it costs .8% of the error
-over all series of `python -m benchmarks accuracy`."""
+"""Weights may drift by .3 in 10,000 events, so that a world that changes is followed."""
 
 GATE: Final = 3.0
 """In robust deviations. Residuals are winsorised before, at four of their root mean squares."""
@@ -65,7 +67,7 @@ class CellUpdate(Protocol):
             params: theta, (B, q, n).
 
         Returns:
-            update (B, q, n); "gradient_norm", "updated" and "clipped" of `models.forecaster.StepResult`, (B,) each.
+            update (B, q, n); "gradient_norm", "updated" and "clipped" of `models.step_result.StepResult`, (B,) each.
         """
         ...
 
@@ -134,7 +136,7 @@ class ByFilter:
         factory = entry(JACOBIAN_OPTIMIZERS, specification.optimizer, "optimizer")
         kalman = (
             {"process_noise": process_noise, "gate": GATE}
-            if specification.optimizer.startswith("ekf")
+            if specification.optimizer in KALMAN_FILTERS
             else {}
         )
         self.filter: JacobianOptimizer = factory(**kalman)

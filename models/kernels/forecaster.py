@@ -13,12 +13,7 @@ from models.experts.recovery import ATTEND, CLIP, SKIP
 from models.kernels.forecaster_beside import put_beside
 from models.kernels.forecaster_challengers import challengers_forecast, challengers_learn, end_event
 from models.kernels.forecaster_drift import drift_update, watched_inputs
-from models.kernels.forecaster_experts import (
-    Sizes,
-    forgets,
-    linear_forecast,
-    recurrent_forecast,
-)
+from models.kernels.forecaster_experts import readout_forecast
 from models.kernels.forecaster_missing import expected, say_nothing, settle_covariances
 from models.kernels.forecaster_naive import drift_forecast, smoothing_forecast
 from models.kernels.forecaster_parts import (
@@ -35,11 +30,10 @@ from models.kernels.forecaster_watch import watch_event
 from models.kernels.forecaster_work import (
     DRIFT,
     GUARD,
-    LINEAR,
-    RECURRENT,
     SEASONAL,
     SMOOTHING,
     STABILITY,
+    Sizes,
     Work,
     clear,
     copied_parts,
@@ -79,7 +73,7 @@ def advance(
     season_update(f, i, at, c, size.levels, time, level, cycles, horizons, w.then, w.begin, w.season_known)
     first = i[at.scale_seen] == 0
     scale, increment, deviation = scale_update(f, i, at, c, level, observed)
-    steady, change = steady_update(f, g, at, level, awaited, outlier)
+    steady, change = steady_update(f, g, at, level, awaited, observed, outlier)
     steady_increment = 0.0 if first else clipped(change / scale, c.winsor)
     features_update(f, i, at, c, features, w.features)
     moved = observed and np.sqrt(f[at.scale_variance]) > c.tiny
@@ -89,31 +83,8 @@ def advance(
     row = (i[at.clock_count] - 1) % size.rows  # the clock has counted this row already
     for e in range(size.experts):
         forecast = w.forecasts[e]
-        if of.kinds[e] == LINEAR:
-            linear_forecast(
-                f, of, e, forgets(i, at, of, e, c), increment, w.beside, row, denominators, forecast
-            )
-        elif of.kinds[e] == RECURRENT:
-            recurrent_forecast(
-                f,
-                i,
-                g,
-                at,
-                of,
-                e,
-                size,
-                c,
-                counted,
-                w.features,
-                w.beside,
-                row,
-                w.slots,
-                w.seen,
-                w.read,
-                w.credit,
-                denominators,
-                forecast,
-            )
+        if of.inputs[e] > 0:
+            readout_forecast(f, i, g, at, of, e, size, c, increment, counted, row, denominators, forecast, w)
         elif of.kinds[e] == DRIFT:
             drift_forecast(f, i, of.own_at[e], of.seen_at[e], increment, scale, horizons, forecast)
         elif of.kinds[e] == SMOOTHING:

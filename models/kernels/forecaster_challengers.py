@@ -5,17 +5,11 @@ Their fields lie as the experts' do, elsewhere: `of` and `at` here are those of 
 
 from __future__ import annotations
 
-from models.kernels.forecaster_experts import (
-    Sizes,
-    is_hasty,
-    linear_forecast,
-    readout_learn,
-    recurrent_forecast,
-)
+from models.kernels.forecaster_experts import is_hasty, readout_forecast
 from models.kernels.forecaster_missing import settle_covariances
 from models.kernels.forecaster_parts import Constants, Experts, Places, clipped
-from models.kernels.forecaster_updates import FILTER, down_the_gradient, filtered
-from models.kernels.forecaster_work import RECURRENT, Work
+from models.kernels.forecaster_updates import expert_learn
+from models.kernels.forecaster_work import Sizes, Work
 from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
@@ -52,13 +46,7 @@ def challengers_learn(
                 error = w.residuals[e, 0] if which == 0 else w.own[0]
                 place = at.challenge_loss + which * size.experts + e
                 f[place] += rate * (error * error - f[place])
-        readout_learn(f, of, e, w.origins, w.known, w.target, w.bounds[e])
-        if of.kinds[e] != RECURRENT:
-            continue
-        if size.descent == FILTER:
-            filtered(f, i, g, at, size, c, w.slots[0], w.known[0], w.own[0], w.gradient, root)
-        else:
-            down_the_gradient(f, i, g, at, size, c, w.slots, w.known, w.own, w.gradient)
+        expert_learn(f, i, g, at, of, e, size, c, w.own, root, w)
 
 
 @inner
@@ -82,29 +70,7 @@ def challengers_forecast(
     for e in range(size.experts):
         if of.inputs[e] == 0:
             continue
-        if of.kinds[e] == RECURRENT:
-            recurrent_forecast(
-                f,
-                i,
-                g,
-                at,
-                of,
-                e,
-                size,
-                c,
-                steady,
-                w.features,
-                w.beside,
-                row,
-                w.slots,
-                w.seen,
-                w.read,
-                w.credit,
-                denominators,
-                w.own,
-            )
-        else:
-            linear_forecast(f, of, e, of.forgetting[e], increment, w.beside, row, denominators, w.own)
+        readout_forecast(f, i, g, at, of, e, size, c, increment, steady, row, denominators, w.own, w)
         for h in range(size.horizons):
             f[at.challenge_pending + w.slots[h] * size.experts + e] = w.own[h]
 

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from models.kernels.forecaster_parts import Constants, Experts, Places, clipped
 from models.kernels.forecaster_watch import turned, watch_step, watch_units
+from models.kernels.forecaster_work import RECURRENT, Sizes, Work
 from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
-
-
-class Sizes(NamedTuple):
-    """The sizes of a forecaster, those of its recurrent expert 0 where it has none. `naive` is its first naive expert, or -1.
-
-    `kept` are the horizons whose gradients are kept, `descent` one of SGD, ADAM and FILTER, `groups` a filter's covariances.
-    `watched` is 1: what is watched at each event; 0 leaves it out, to measure what it costs.
-    """
-
-    horizons: int
-    first: int
-    rows: int
-    challengers: int
-    experts: int
-    quantiles: int
-    features: int
-    levels: int
-    units: int
-    naive: int
-    watched: int
-    kept: int
-    descent: int
-    groups: int
 
 
 @inner
@@ -239,22 +215,18 @@ def recurrent_forecast(
     size: Sizes,
     c: Constants,
     steady: tuple[float, float, float],
-    features: Array,
-    beside: Array,
     row: int,
-    slots: IntArray,
-    seen: Array,
-    read: Array,
-    credit: Array,
     denominators: Array,
     forecast: Array,
+    w: Work,
 ) -> None:
     """Twin of `Recurrent.forecast`: write a forecast for each horizon, keep the inputs, and each gradient at its slot."""
+    seen, read, credit = w.seen, w.read, w.credit
     n, m, n_inputs = size.units, len(seen), of.inputs[e]
     q = 2 + 2 * m
     increment, deviation, offset = steady
     seen[0], seen[1] = increment, deviation
-    copied(features, seen, 2)
+    copied(w.features, seen, 2)
     rtu_advance(floats, ints, flags, at, size, c, seen)
     for i in range(2 * n):
         read[i] = np.tanh(floats[at.recurrent_state + i])
@@ -265,7 +237,7 @@ def recurrent_forecast(
     first = of.inputs_at[e] + row * n_inputs
     inputs = floats[first : first + n_inputs]
     copied(read, inputs, 0)
-    put_inputs(inputs, 2 * n, lags, beside)
+    put_inputs(inputs, 2 * n, lags, w.beside)
     inputs[2 * n + len(lags)] = deviation
     floats[of.offset_at[e] + row] = offset
     readout_gain(floats, of, e, forgets(ints, at, of, e, c), row, denominators)
@@ -280,7 +252,7 @@ def recurrent_forecast(
             continue
         for i in range(2 * n):
             credit[i] = weights[i] * (1.0 - read[i] * read[i])
-        first = at.recurrent_jacobian + slots[h] * q * n
+        first = at.recurrent_jacobian + w.slots[h] * q * n
         for j in range(q):
             own = floats[first + j * n : first + (j + 1) * n]
             of_re, of_im = trace[j * n : (j + 1) * n], trace[(q + j) * n : (q + j + 1) * n]
@@ -315,6 +287,31 @@ def linear_forecast(
     for h in range(len(forecast)):
         first = of.weights_at[e] + h * n
         forecast[h] = weighed_inputs(floats[first : first + n], inputs)
+
+
+@inner
+def readout_forecast(
+    floats: Array,
+    ints: IntArray,
+    flags: BoolArray,
+    at: Places,
+    of: Experts,
+    e: int,
+    size: Sizes,
+    c: Constants,
+    increment: float,
+    steady: tuple[float, float, float],
+    row: int,
+    denominators: Array,
+    forecast: Array,
+    w: Work,
+) -> None:
+    """Let an expert with a readout forecast: a linear one by the increment, the recurrent one by what is steady."""
+    if of.kinds[e] == RECURRENT:
+        recurrent_forecast(floats, ints, flags, at, of, e, size, c, steady, row, denominators, forecast, w)
+    else:
+        forgetting = forgets(ints, at, of, e, c)
+        linear_forecast(floats, of, e, forgetting, increment, w.beside, row, denominators, forecast)
 
 
 @inner

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.kernels.forecaster_experts import Sizes, forgets, readout_settle
+from models.kernels.forecaster_experts import forgets, readout_settle
 from models.kernels.forecaster_parts import Constants, Experts, Places, mixture_combine
 from models.kernels.forecaster_updates import FILTER, filter_settle
-from models.kernels.forecaster_work import Work, experts_at
+from models.kernels.forecaster_work import Sizes, Work, experts_at
 from models.kernels.jit import inner
 from models.protocols import Array, IntArray
 

@@ -56,9 +56,13 @@ def deviation_of(floats: Array, at: Places, c: Constants, level: float) -> float
 
 @inner
 def steady_update(
-    floats: Array, flags: BoolArray, at: Places, level: float, expected: float, outlier: bool
+    floats: Array, flags: BoolArray, at: Places, level: float, expected: float, observed: bool, outlier: bool
 ) -> tuple[float, float]:
     """Twin of `SteadyLevel.update`."""
+    if not observed:
+        change = level - floats[at.steady_level]
+        floats[at.steady_level] = level
+        return level, change
     first = outlier and not flags[at.steady_outlier]
     if flags[at.steady_judged]:
         back = abs(level - floats[at.steady_expected]) < abs(level - floats[at.steady_raw])

@@ -6,7 +6,7 @@ import numpy as np
 
 from models.experts.recovery import WINSORISE
 from models.kernels.forecaster_anomaly import anomaly_update, novelty_update
-from models.kernels.forecaster_experts import Sizes, bounded_residual, readout_learn
+from models.kernels.forecaster_experts import bounded_residual
 from models.kernels.forecaster_parts import (
     Constants,
     Experts,
@@ -14,9 +14,9 @@ from models.kernels.forecaster_parts import (
     interval_learn,
     mixture_learn,
 )
-from models.kernels.forecaster_updates import FILTER, down_the_gradient, filtered
+from models.kernels.forecaster_updates import expert_learn
 from models.kernels.forecaster_watch import watch_loss
-from models.kernels.forecaster_work import GUARD, RECURRENT, Work, experts_at
+from models.kernels.forecaster_work import GUARD, RECURRENT, Sizes, Work, experts_at
 from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
@@ -99,15 +99,8 @@ def learn(
     n_horizons, n_experts = size.horizons, size.experts
     figures = row[experts_at(size) + 3 * n_horizons * n_experts :]
     for e in range(n_experts):
-        if of.inputs[e] > 0:
-            readout_learn(f, of, e, w.origins, w.known, w.target, w.bounds[e])
-        if of.kinds[e] != RECURRENT:
-            continue
-        if size.descent == FILTER:
-            filtered(f, i, g, at, size, c, w.slots[0], w.known[0], w.residuals[e, 0], w.gradient, root)
-        else:
-            down_the_gradient(f, i, g, at, size, c, w.slots, w.known, w.residuals[e], w.gradient)
-        if size.watched and w.known[0]:
+        expert_learn(f, i, g, at, of, e, size, c, w.residuals[e], root, w)
+        if of.kinds[e] == RECURRENT and size.watched and w.known[0]:
             forecast = f[at.pending_experts + w.slots[0] * n_experts + e]
             watch_loss(f, i, at, w.target[0] - forecast, w.target[0])
     novelty = novelty_update(f, i, at, c, level) if observed else 0.0

@@ -30,7 +30,6 @@ from models.kernels import forecaster_updates as updates
 from models.kernels import forecaster_work as work
 from models.kernels.arrays import laid
 from models.kernels.forecaster_drift import Others, detect_others, others_of
-from models.kernels.forecaster_experts import Sizes
 from models.kernels.forecaster_parts import Constants, Experts, Places
 from models.mixtures import polynomial
 from models.mixtures.polynomial import PolynomialWeights
@@ -99,7 +98,7 @@ class ForecasterTwin:
         self._cycles = np.array(season.CYCLES, dtype=np.int64)
         self._season_at = season_horizons(forecaster.n_horizons)
         self._periods, self._harmonics = np.array(WAVES).T.copy()
-        self._sizes = Sizes(
+        self._sizes = work.Sizes(
             horizons=forecaster.n_horizons,
             first=int(self._horizons[0]),
             challengers=int(forecaster.reaction.challengers is not None),
@@ -299,7 +298,7 @@ def _places(layout: Layout, experts: dict[str, Expert], others: Others, prefix: 
     return Places(**{name: found.get(name, -1) for name in Places._fields})
 
 
-def _as_record(settings: Places | Sizes | Constants) -> Any:  # noqa: ANN401  stands for a tuple, field by field
+def _as_record(settings: Places | work.Sizes | Constants) -> Any:  # noqa: ANN401  stands for a tuple, field by field
     """Return settings as one record: a compiled function takes it by its address, and a tuple number by number."""
     fields = [(name, type(value)) for name, value in settings._asdict().items()]
     return np.rec.array([tuple(settings)], dtype=fields)[0]

@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 
 from models.experts.watch import RATE_FACTOR, UPDATE_RATIO
-from models.kernels.forecaster_experts import Sizes, hasty_rate
-from models.kernels.forecaster_parts import Constants, Places
+from models.kernels.forecaster_experts import hasty_rate, readout_learn
+from models.kernels.forecaster_parts import Constants, Experts, Places
+from models.kernels.forecaster_work import RECURRENT, Sizes, Work
 from models.kernels.jit import inner
 from models.optimizers.ekf import NORMAL_FROM_MEDIAN, WARM_UP
 from models.optimizers.innovations import LARGEST
@@ -17,6 +18,32 @@ from models.protocols import Array, BoolArray, IntArray
 SGD: Final = 0
 ADAM: Final = 1
 FILTER: Final = 2
+
+
+@inner
+def expert_learn(
+    f: Array,
+    i: IntArray,
+    g: BoolArray,
+    at: Places,
+    of: Experts,
+    e: int,
+    size: Sizes,
+    c: Constants,
+    residual: Array,
+    root: Array,
+    w: Work,
+) -> None:
+    """Take labels that are due, (H,), into an expert's readout and, of the recurrent one, by its residuals into the cell."""
+    if of.inputs[e] == 0:
+        return
+    readout_learn(f, of, e, w.origins, w.known, w.target, w.bounds[e])
+    if of.kinds[e] != RECURRENT:
+        return
+    if size.descent == FILTER:
+        filtered(f, i, g, at, size, c, w.slots[0], w.known[0], residual[0], w.gradient, root)
+    else:
+        down_the_gradient(f, i, g, at, size, c, w.slots, w.known, residual, w.gradient)
 
 
 @inner

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from models.experts.watch import FIGURES as WATCHED
-from models.kernels.forecaster_experts import Sizes
 from models.kernels.jit import inner
 from models.protocols import Array, BoolArray, IntArray
 
@@ -25,6 +24,29 @@ FIGURES: Final = GUARD + 1
 expert; and what guards did."""
 FLAGS: Final = 4
 """Updated, clipped, skipped, begun."""
+
+
+class Sizes(NamedTuple):
+    """The sizes of a forecaster, those of its recurrent expert 0 where it has none. `naive` is its first naive expert, or -1.
+
+    `kept` are the horizons whose gradients are kept, `descent` one of SGD, ADAM and FILTER, `groups` a filter's covariances.
+    `watched` is 1: what is watched at each event; 0 leaves it out, to measure what it costs.
+    """
+
+    horizons: int
+    first: int
+    rows: int
+    challengers: int
+    experts: int
+    quantiles: int
+    features: int
+    levels: int
+    units: int
+    naive: int
+    watched: int
+    kept: int
+    descent: int
+    groups: int
 
 
 @inner

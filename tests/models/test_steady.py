@@ -14,13 +14,17 @@ from models.specification import Specification
 from models.steady import SteadyLevel
 from tests.models.streams import SMALL, rows_of, run, side_by_side, step
 
+SEEN, MISSING = np.array([True]), np.array([False])
+
 
 def levels_after(levels: list[float], expected: float = 0.0) -> list[float]:
     """Return what is followed where each level over 5 is an outlier."""
     steady = SteadyLevel()
     state = rows_of(steady.init_state())
     return [
-        float(steady.update(state, np.array([level]), np.array([expected]), np.array([level > 5.0]))[0][0])
+        float(
+            steady.update(state, np.array([level]), np.array([expected]), SEEN, np.array([level > 5.0]))[0][0]
+        )
         for level in levels
     ]
 
@@ -54,11 +58,24 @@ def test_how_far_it_went_is_told_of_the_level_that_is_followed() -> None:
     state = rows_of(steady.init_state())
     state["trust"][:] = 1.0
     told = [
-        steady.update(state, np.array([level]), np.array([2.0]), np.array([level > 5.0]))
+        steady.update(state, np.array([level]), np.array([2.0]), SEEN, np.array([level > 5.0]))
         for level in (1.0, 9.0, 4.0)
     ]
     assert [float(level[0]) for level, _ in told] == [1.0, 2.0, 4.0]
     assert [float(change[0]) for _, change in told] == [1.0, 1.0, 2.0]
+
+
+def test_a_missing_value_has_no_vote_and_the_next_one_has() -> None:
+    steady = SteadyLevel()
+    state = rows_of(steady.init_state())
+    no, yes, nothing = np.array([False]), np.array([True]), np.zeros(1)
+    steady.update(state, nothing, nothing, SEEN, no)
+    steady.update(state, np.array([9.0]), nothing, SEEN, yes)
+    followed, _ = steady.update(state, np.array([0.1]), np.array([0.1]), MISSING, no)
+    assert followed == 0.1
+    assert state["trust"] == 0.0
+    steady.update(state, np.array([9.0]), nothing, SEEN, no)  # it had moved
+    assert state["trust"] < 0.0
 
 
 @pytest.mark.parametrize("compiled", [True, False])
