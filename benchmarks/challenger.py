@@ -16,6 +16,7 @@ from benchmarks.series import Series, load
 from models.bank import Array, Bank
 from models.sequential import SequentialTest
 from models.specification import Specification, from_profile
+from service.settings import ChallengerSettings
 
 PAIRS: dict[str, tuple[Specification, Specification]] = {
     "last value, then `fast`": (from_profile("fast", experts=("last_value",)), from_profile("fast")),
@@ -23,8 +24,7 @@ PAIRS: dict[str, tuple[Specification, Specification]] = {
     "`accurate`, then another seed": (from_profile("accurate"), from_profile("accurate", seed=1)),
 }
 ROWS, QUICK_ROWS = 10_000, 300
-MARGIN, ALPHA, WINDOW = 0.05, 0.01, 2000
-"""The settings' defaults."""
+RULE = ChallengerSettings()
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def measure(series: Series, pair: tuple[Specification, Specification], most: int) -> dict[str, Any]:
     """Return the ratio of the losses over all rows, and the rows at which the places were changed."""
-    test = SequentialTest(margin=MARGIN, alpha=ALPHA, window=WINDOW)
+    test = SequentialTest(margin=RULE.margin, alpha=RULE.alpha, window=RULE.window)
     state = {name: value[None].copy() for name, value in test.init_state().items()}
     banks = [Bank(make, capacity=1) for make in pair]
     slot, nothing = np.array([bank.admit() for bank in banks][:1]), np.empty((1, 0))

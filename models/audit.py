@@ -14,7 +14,7 @@ that moved on the way: the difference is what is older than K steps, and what RT
 where it grows the learning rate is high for the memory.
 
 Nothing that is learned depends on it. It is not saved: a restart drops the one that is under way.
-Cost: K events of one series, and 4 K steps of the cell for each parameter looked at.
+Cost: K events of one series, and 4 K steps of the cell for each parameter looked at: 5 to 10 ms (`python -m benchmarks kernels --stability`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from models.bank import Bank
 
 STEPS: Final = 8
-"""K: as many steps as carry the influence through every path of a cell and a stack, at a cost of a few milliseconds."""
+"""K: as many steps as carry the influence through every path of a cell and a stack."""
 PARAMS_MAX: Final = 48
 """Parameters that are looked at, evenly spread and others each time: the default cell has 96, a dense one thousands."""
 EPSILON: Final = 1e-5
@@ -100,11 +100,14 @@ class GradientAudit:
         return len(self._events) == STEPS
 
     def result(self) -> Audit | None:
-        """Return what was found after the last event; None where a guard acted on the way: then there is nothing to compare."""
+        """Return what was found after the last event; None where a guard or a reaction to drift changed the model on the way.
+
+        Then there is nothing to compare. The copy may come to it by itself, for its errors are not those of the series.
+        """
         inputs = []
         for time, values, features in self._events:
             told = self._shadow.step(np.array([self._at]), np.array([time]), values[None], features[None])
-            if (told.guard & (RESET | ROLL_BACK | RENEW)).any():
+            if (told.guard & (RESET | ROLL_BACK | RENEW)).any() or told.reaction.any():
                 return None
             inputs.append(self._cell_inputs())
         by_rule = self._compared(self._shadow, self._at, np.array(inputs))

@@ -16,6 +16,7 @@ from models.audit import Audit, Audits
 from models.experts.cell_updates import step_size
 from models.experts.recovery import ACTIONS as GUARD_ACTIONS
 from models.experts.recovery import ATTEND
+from models.experts.recovery import EVERYDAY as GUARD_EVERYDAY
 from models.experts.watch import FIGURES as STABILITY_FIGURES
 from models.forecast_protocols import RecurrentExpert
 from models.forecaster import Forecaster
@@ -28,6 +29,7 @@ from models.step_result import StepResult
 
 __all__ = [
     "GUARD_ACTIONS",
+    "GUARD_EVERYDAY",
     "STABILITY_FIGURES",
     "Array",
     "Audit",
@@ -104,10 +106,9 @@ class Bank:
         """How many series the bank holds."""
         return len(self._used)
 
-    def quarantined_count(self, slots: Sequence[int]) -> int:
+    def quarantined_count(self, slots: IntArray) -> int:
         """Return of how many of these series a target's baseline is published instead of what was learned."""
-        used = np.array(slots, dtype=np.int64)
-        parts = [self._slabs[f"expert.{name}"]["quarantined"][used] for name in self.recurrent]
+        parts = [self._slabs[f"expert.{name}"]["quarantined"][slots] for name in self.recurrent]
         return int(np.any(parts, axis=(0, 2)).sum()) if parts else 0
 
     def bytes_per_series(self) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from models.bank import Array, Audit, StepResult
+from models.bank import Array, Audit, IntArray, StepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +150,14 @@ class Applied:
     evicted: Mapping[Eviction, int] = field(default_factory=dict)
     """Series that were forgotten on the way."""
     missing: Mapping[Missing, int] = field(default_factory=dict)
-    filled: Sequence[StepResult] = ()
-    """Of rows that were missing, and taken before what came after them: nothing is published of them, or learned."""
+    """Values, features and rows that were predicted past."""
+    filled_guards: Sequence[IntArray] = ()
+    """What guards did in rows that were missing, as `StepResult.guard`, where they did something. Nothing is published of such
+    a row, or learned."""
     guarded: Sequence[Guarded] = ()
     shadows: Sequence[Shadow] = ()
     audits: Sequence[Audit] = ()
     """What audits of the gradient found that ended in this batch."""
-    """Values, features and rows that were predicted past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,16 @@ class PartitionCheckpoint:
     """Series for which a state of before the others' stands in: the events from `next_offset` to `behind_until` are
     theirs alone, for all other series have had them."""
     behind_until: int = 0
+
+
+class SeriesCounts(NamedTuple):
+    """How many series there are, and how many of them in what state."""
+
+    series: int
+    quarantined: int
+    """A target's baseline is published instead of what was learned."""
+    promoted: int
+    """The challenger answers."""
 
 
 class CheckpointError(Exception):

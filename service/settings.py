@@ -15,11 +15,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from models.bank import Bank
+from models.sequential import ALPHA_MIN
 from models.specification import Specification, from_profile
 from service.settings_kafka import KafkaSettings, SecuritySettings, TopicSettings
 from service.settings_sources import SettingsError, merge, validate
@@ -163,10 +164,13 @@ class ModelSettings(MakeSettings):
         return from_profile(self.profile, targets=targets, features=features, **changes)
 
 
+_MAKE_KEYS: Final = ("profile", *MakeSettings.model_fields)
+
+
 class ChallengerSettings(MakeSettings):
     """A second model that learns in the shadow of the first, and may take its place; docs/CHALLENGER.md.
 
-    There is one as soon as a key of `model` is set here; the keys that are not are as in `model`.
+    There is one as soon as a key of `model` is set here; the keys that are not are as in `model`. Without one the others are refused.
     """
 
     profile: str | None = None
@@ -174,15 +178,28 @@ class ChallengerSettings(MakeSettings):
     """`rule`: whichever is in the shadow answers once the test says so. `command`: only after `onward checkpoint promote`."""
     margin: float = Field(default=0.05, ge=0.0, lt=1.0)
     """The part of the error that must be saved: less is not worth a change of what answers."""
-    alpha: float = Field(default=0.01, ge=1e-12, lt=1.0)
+    alpha: float = Field(default=0.01, ge=ALPHA_MIN, lt=1.0)
     """The chance that a trial promotes a model that is not better by the margin."""
     window: int = Field(default=2000, ge=10)
     """Settled forecasts of a trial, after which the evidence begins anew. A challenger that saves a fifth shows it in some hundred."""
 
+    @model_validator(mode="after")
+    def _of_a_challenger(self) -> Self:
+        # By the values and not by what was written: settings that are dumped have every key.
+        rule = [
+            key
+            for key, info in ChallengerSettings.model_fields.items()
+            if key not in _MAKE_KEYS and getattr(self, key) != info.default
+        ]
+        if rule and not self.changes():
+            raise ValueError(
+                f"{', '.join(rule)} without a challenger; set a key of model in this group, such as profile, or leave the group out"
+            )
+        return self
+
     def changes(self) -> dict[str, Any]:
         """Return the keys of `model` that are set."""
-        keys = ("profile", *MakeSettings.model_fields)
-        return {key: value for key in keys if (value := getattr(self, key)) is not None}
+        return {key: value for key in _MAKE_KEYS if (value := getattr(self, key)) is not None}
 
 
 class CheckpointSettings(Group):
@@ -216,7 +233,7 @@ class ObserveSettings(Group):
 
     audit_every: int = Field(default=20_000, ge=0)
     """At one offset in so many the gradient of that event's series is compared with finite differences, on copies, over its
-    next events: some ten milliseconds each on a busy machine. 0 is never."""
+    next events: 5 to 10 ms each. 0 is never."""
 
 
 class StreamSettings(Group):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from panels import Panel
+from panels import Panel, latest
 
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
@@ -18,13 +18,13 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 title="Error of the challengers over the models'",
                 tells="Shortest horizon; below 1 the challengers are better, and without any it is 1.",
-                queries=(("avg by (window) (onward_challenger_loss_ratio)", "{{window}} forecasts"),),
+                queries=(latest("challenger_loss_ratio", "window", of="avg", legend="{{window}} forecasts"),),
                 width=8,
             ),
             Panel(
                 title="Evidence for what is in the shadow",
                 tells="log10 over recent rows, 0 at the beginning of a trial; at -log10 of challenger.alpha it is promoted.",
-                queries=(("max by (stat) (onward_challenger_evidence_log10)", "{{stat}}"),),
+                queries=(latest("challenger_evidence_log10"),),
                 width=6,
             ),
             Panel(

@@ -42,6 +42,41 @@ def quantiles(metric: str, *levels: float) -> tuple[tuple[str, str], ...]:
     )
 
 
+def latest(metric: str, by: str = "stat", of: str = "max", legend: str = "") -> tuple[str, str]:
+    """Return the query for a metric as it is now, over all workers by some labels, and its legend: the labels, or another one."""
+    labels = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
+    return f"{of} by ({by}) (onward_{metric})", legend or labels
+
+
+# In the dashboard of stability too.
+GRADIENT_NORM = Panel(
+    title="Gradient norm",
+    tells="Of each update that was tried, before clipping.",
+    queries=quantiles("gradient_norm", 0.5, 0.9, 0.99),
+    log_scale=True,
+)
+CLIPPED = Panel(
+    title="Clipped updates",
+    tells="Share of the updates whose gradient was clipped; the alert is at 20%.",
+    queries=((f"{rate('gradient_clipped_total')} / {rate('updates_total')}", "clipped"),),
+    unit="percentunit",
+    limits=(0.0, 1.0),
+    red_from=0.2,
+)
+INFLUENCE_NORM = Panel(
+    title="Influence norm",
+    tells="Of dh/dtheta, which RTRL carries along: the sum of all that the past did to the state. It begins anew at 1e6.",
+    queries=(latest("influence_norm"),),
+    log_scale=True,
+)
+SPECTRAL_RADIUS = Panel(
+    title="Spectral radius",
+    tells="Of the state Jacobian at one step: above 1 for long, the past is no longer forgotten, as the exponent then says.",
+    queries=(latest("jacobian_spectral_radius"),),
+    limits=(0.0, None),
+    red_from=1.0,
+)
+
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
         "Now",
@@ -110,7 +145,9 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 title="Waiting records by partition",
                 tells="What the broker has and no worker has read.",
-                queries=(("sum by (partition) (onward_consumer_lag_messages)", "partition {{partition}}"),),
+                queries=(
+                    latest("consumer_lag_messages", "partition", of="sum", legend="partition {{partition}}"),
+                ),
             ),
             Panel(
                 title="Freshness",
@@ -157,7 +194,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 title="Skill by window",
                 tells="1 - error / smallest naive error, over the last 1,000 and 100,000 forecasts.",
-                queries=(("avg by (window) (onward_skill_ratio)", "last {{window}}"),),
+                queries=(latest("skill_ratio", "window", of="avg", legend="last {{window}}"),),
                 unit="percentunit",
                 red_below=0.0,
             ),
@@ -172,14 +209,14 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 title="Interval coverage",
                 tells="Share of labels inside the published interval; the aim is the level in the legend.",
-                queries=(("avg by (level) (onward_interval_coverage_ratio)", "aim {{level}}"),),
+                queries=(latest("interval_coverage_ratio", "level", of="avg", legend="aim {{level}}"),),
                 unit="percentunit",
                 limits=(0.0, 1.0),
             ),
             Panel(
                 title="Expert weights",
                 tells="Mean weight of each expert in the published forecast.",
-                queries=(("avg by (expert) (onward_expert_weight)", "{{expert}}"),),
+                queries=(latest("expert_weight", "expert", of="avg"),),
                 unit="percentunit",
                 stacked=True,
                 limits=(0.0, 1.0),
@@ -199,7 +236,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 title="Drift statistic",
                 tells="The largest of recent events, in units of the detector's threshold: at 1 a drift is signalled.",
-                queries=(("max by (stream, detector) (onward_drift_statistic)", "{{stream}} {{detector}}"),),
+                queries=(latest("drift_statistic", "stream, detector"),),
                 limits=(0.0, None),
                 red_from=1.0,
                 width=12,
@@ -223,33 +260,10 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
         "Gradient stability",
         (
-            Panel(
-                title="Gradient norm",
-                tells="Of each update, before clipping.",
-                queries=quantiles("gradient_norm", 0.5, 0.9, 0.99),
-                log_scale=True,
-            ),
-            Panel(
-                title="Clipped updates",
-                tells="Share of the updates whose gradient was clipped; the alert is at 20%.",
-                queries=((f"{rate('gradient_clipped_total')} / {rate('updates_total')}", "clipped"),),
-                unit="percentunit",
-                limits=(0.0, 1.0),
-                red_from=0.2,
-            ),
-            Panel(
-                title="Influence norm",
-                tells="Of dh/dtheta, which RTRL carries along: bounded where the recurrence is stable.",
-                queries=(("max by (stat) (onward_influence_norm)", "{{stat}}"),),
-                log_scale=True,
-            ),
-            Panel(
-                title="Spectral radius",
-                tells="Of the state Jacobian: from 1 on, the past is no longer forgotten.",
-                queries=(("max by (stat) (onward_jacobian_spectral_radius)", "{{stat}}"),),
-                limits=(0.0, None),
-                red_from=1.0,
-            ),
+            GRADIENT_NORM,
+            CLIPPED,
+            INFLUENCE_NORM,
+            SPECTRAL_RADIUS,
             Panel(
                 title="Saturated units",
                 tells="Mean share of units that hardly answer to their input.",
@@ -298,7 +312,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 title="Restored partitions",
                 tells="By what they were restored from, since each worker started.",
-                queries=(("sum by (source) (onward_restore_total)", "{{source}}"),),
+                queries=(latest("restore_total", "source", of="sum"),),
             ),
             Panel(
                 title="Assignments",

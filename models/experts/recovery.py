@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 ACTIONS: Final = ("winsorise", "clip", "skip", "reset", "roll_back", "quarantine", "release", "renew")
 """What guards do to an event or a model, by bit: 1 is the first. The first rung, a rejected event, is the shell's."""
+EVERYDAY: Final = ACTIONS[:3]
+"""What is done too often to be told of one by one; their bits are the lowest, so that all that is more is a larger number."""
 WINSORISE, CLIP, SKIP, RESET, ROLL_BACK, QUARANTINE, RELEASE, RENEW = (1 << i for i in range(len(ACTIONS)))
 ATTEND: Final = 1 << len(ACTIONS)
 """Not an action: somebody has to look. Nobody outside the bank sees it."""

@@ -7,7 +7,7 @@ and must not spend its time counting them. None of them keeps more than a fixed 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -113,6 +113,15 @@ class Recent:
 def closed(values: Iterable[str]) -> dict[tuple[str, ...], float]:
     """Return a count of 0 for each value of a label, so that a dashboard never finds nothing."""
     return {(value,): 0.0 for value in values}
+
+
+def count_bits(values: npt.NDArray[np.int64], names: Sequence[str]) -> dict[str, int]:
+    """Return in how many values the bit of each name is up; the first name's is 1.
+
+    >>> count_bits(np.array([1, 3, 4]), ("one", "two", "four"))
+    {'one': 2, 'two': 1, 'four': 1}
+    """
+    return {name: int(np.count_nonzero(values >> bit & 1)) for bit, name in enumerate(names)}
 
 
 def add_counts(counts: dict[tuple[str, ...], float], more: Mapping[Any, int]) -> None:

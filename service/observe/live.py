@@ -18,6 +18,7 @@ from typing import Any, Literal, TypedDict, final
 
 import orjson
 
+from models.bank import GUARD_EVERYDAY
 from service.observe.catalog import NAIVE
 from service.observe.server import Response, Server
 
@@ -37,8 +38,6 @@ TIME_LENGTH_MAX = 40
 
 DRIFT, RESTART, GUARD = 1, 2, 4
 """Marks of a point; bits, for all may be."""
-EVERYDAY = frozenset({"winsorise", "clip", "skip"})
-"""What guards do too often to be marked."""
 WATCHED = ("lyapunov", "update_ratio", "dead_ratio", "rate_factor", "effective_rank", "log_condition")
 """Figures of stability that are shown of the chosen series."""
 
@@ -85,7 +84,7 @@ class _Panel:
             *quantiles[inner : inner + 2],
         )
         forecast = self._waiting.pop(row, (math.nan,) * 5)
-        acted = not EVERYDAY.issuperset(figures["guard"])
+        acted = not set(figures["guard"]).issubset(GUARD_EVERYDAY)
         marks = DRIFT * bool(figures["drift"]) | RESTART * self.restarted | GUARD * acted
         self.restarted = False
         point = [

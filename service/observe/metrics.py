@@ -32,7 +32,7 @@ from prometheus_client.registry import Collector
 from models.bank import StepResult, step_size
 from models.specification import DRIFT_STREAMS, REACTIONS, Specification
 from service.observe.catalog import CHECKPOINT_FAILURES, METRICS, NAIVE, RESTORE_SOURCES, WINDOWS, Metric
-from service.observe.figures import Array, Buckets, MovingMean, Recent, add_counts, closed
+from service.observe.figures import Array, Buckets, MovingMean, Recent, add_counts, closed, count_bits
 from service.observe.shadow import ShadowFigures
 from service.observe.stability import STATS, StabilityFigures
 from service.ports import PLACES, Applied, Eviction, Missing, Outcome, Reason
@@ -145,8 +145,8 @@ class Metrics(Collector):
                 "guard_actions_total", not_finite + applied.reasons.get(Reason.OUT_OF_RANGE, 0), "reject"
             )
             self._stability.audited(applied.audits)
-            for filled in applied.filled:
-                self._stability.guarded(filled.guard)
+            for guard in applied.filled_guards:
+                self._stability.guarded(guard)
             self._shadow.add(applied.shadows)
             self._buckets["step_duration_seconds"].observe(np.array([seconds]))
             if applied.event_time_last is not None:
@@ -224,9 +224,7 @@ class Metrics(Collector):
             counts = joined(name).reshape(-1, len(self._drifts)).sum(axis=0).tolist()
             for drift, count in zip(self._drifts, counts, strict=True):
                 self._add("drift_events_total", count, *drift, level)
-        reaction = joined("reaction")
-        for bit, name in enumerate(REACTIONS):
-            self._add("drift_reactions_total", int((reaction >> bit & 1).sum()), name)
+        add_counts(self._samples["drift_reactions_total"], count_bits(joined("reaction"), REACTIONS))
         self._add("nonfinite_total", int(norm.size - np.isfinite(norm).sum()), "gradient")
 
         scale = joined("scale")[:, :, None]
@@ -242,7 +240,8 @@ class Metrics(Collector):
         self._finite_rows(joined("prediction")[joined("begun")].reshape(-1, 1), "prediction")
         recent = np.column_stack([joined(name).reshape(-1) for name in _RECENT])
         self._recent.add(self._finite_rows(recent, "influence"))
-        self._statistics.add(joined("drift_statistic").reshape(-1, len(self._drifts)))
+        statistics = joined("drift_statistic").reshape(-1, len(self._drifts))
+        self._statistics.add(self._finite_rows(statistics, "error"))
 
     def _finite_rows(self, rows: Array, where: str) -> Array:
         """Return the rows that are finite, and count those that are not."""

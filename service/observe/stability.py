@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
-import numpy.typing as npt
 
-from models.bank import GUARD_ACTIONS, STABILITY_FIGURES, Audit, memory_horizon, step_size
+from models.bank import GUARD_ACTIONS, STABILITY_FIGURES, Audit, IntArray, memory_horizon, step_size
 from models.specification import Specification
-from service.observe.figures import Array, MovingMean, Recent, closed
+from service.observe.figures import Array, MovingMean, Recent, add_counts, closed, count_bits
 
 STATS: Final = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
 LOW_STATS: Final = (("min", 0.0), ("p50", 0.5), ("max", 1.0))
 """Where it is the low end that tells of trouble."""
 AUDIT_SPAN: Final = 20
-"""Audits of the moving means: a worker of 1,000 events a second makes one in ten seconds."""
+"""Audits of the moving means: by the defaults a worker of 1,000 events a second makes one in twenty seconds."""
 OUTCOMES: Final = ("sound", "off", "approximate")
 AGAINST: Final = ("rule", "in_use")
 
@@ -40,7 +39,7 @@ class StabilityFigures:
         self.guards = closed(("reject", *GUARD_ACTIONS))
         self.checks = closed(OUTCOMES)
 
-    def add(self, rows: Array, guard: npt.NDArray[Any]) -> None:
+    def add(self, rows: Array, guard: IntArray) -> None:
         """Take rows of the figures, (n, S), all of them finite, and what guards did in all rows."""
         if self._recurrent:
             self._recent.add(rows)
@@ -48,10 +47,9 @@ class StabilityFigures:
             self._looked.add(rows[rows[:, STABILITY_FIGURES.index("weight_norm")] > 0.0])
         self.guarded(guard)
 
-    def guarded(self, guard: npt.NDArray[Any]) -> None:
+    def guarded(self, guard: IntArray) -> None:
         """Count what guards did in some rows."""
-        for place, name in enumerate(GUARD_ACTIONS):
-            self.guards[(name,)] += int(np.count_nonzero(guard >> place & 1))
+        add_counts(self.guards, count_bits(guard, GUARD_ACTIONS))
 
     def audited(self, audits: Sequence[Audit]) -> None:
         """Take in what audits of the gradient found."""

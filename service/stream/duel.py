@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from models import snapshot
-from models.bank import Array, Audit, BoolArray, IntArray, StepResult
+from models.bank import Array, BoolArray, IntArray, StepResult
 from models.sequential import SequentialTest
 from models.specification import Specification
 from service.ports import Event, Message, Promotion, Shadow
@@ -191,21 +191,14 @@ class Duel:
     def request(self, slot: int, place: int) -> None:
         self._state["request"][slot] = place + 1
 
-    def quarantined_count(self, slots: Sequence[int]) -> int:
-        champion = self._state["champion"]
+    def quarantined_count(self, slots: IntArray) -> int:
+        champion = self._state["champion"][slots]
         return sum(
-            model.quarantined_count([slot for slot in slots if champion[slot] == place])
-            for place, model in enumerate(self._both)
+            model.quarantined_count(slots[champion == place]) for place, model in enumerate(self._both)
         )
 
-    def promoted_count(self, slots: Sequence[int]) -> int:
-        return int(self._state["champion"][np.array(slots, dtype=np.int64)].sum())
-
-    def begin_audit(self, slot: int) -> None:
-        self.bank.begin_audit(slot)
-
-    def audits(self) -> list[Audit]:
-        return self.bank.audits()
+    def promoted_count(self, slots: IntArray) -> int:
+        return int(self._state["champion"][slots].sum())
 
 
 def _losses(results: Sequence[StepResult]) -> Array:

@@ -12,37 +12,43 @@ from typing import Final, final
 
 import numpy as np
 
-from models.bank import GUARD_ACTIONS, Audit, StepResult
-from service.ports import Guarded
+from models.bank import GUARD_ACTIONS, GUARD_EVERYDAY, Audit, StepResult
+from service.ports import Event, Guarded
+from service.stream.rounds import Gap
 
 log = logging.getLogger(__name__)
 
-FIRST_TOLD: Final = 1 << GUARD_ACTIONS.index("reset")
-"""Winsorised errors and clipped gradients are everyday; from this bit on a line is written for each."""
+FIRST_TOLD: Final = 1 << len(GUARD_EVERYDAY)
+"""From this bit on a line is written for each."""
 LINES_MAX: Final = 20
 LINES_SECONDS: Final = 60.0
 """So many lines a minute: series that are in trouble all at once are one trouble."""
 
 
 @cache
-def actions_of(bits: int) -> tuple[str, ...]:
-    """Return the names of what was done.
+def names_of(bits: int, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the bits that are up; the first name's is 1.
 
-    >>> actions_of(0), actions_of(9)
+    >>> names_of(0, GUARD_ACTIONS), names_of(9, GUARD_ACTIONS)
     ((), ('winsorise', 'reset'))
     """
-    return tuple(name for place, name in enumerate(GUARD_ACTIONS) if bits >> place & 1)
+    return tuple(name for place, name in enumerate(names) if bits >> place & 1)
 
 
 def guarded(
-    result: StepResult, series: Sequence[str], offsets: Sequence[int], targets: Sequence[str]
+    result: StepResult, taken: Sequence[Event] | Sequence[Gap], targets: Sequence[str]
 ) -> list[Guarded]:
-    """Return what was done about models beyond the everyday; row i of the result is of series i."""
+    """Return what was done about models beyond the everyday; row i of the result is of event i, or of a row of gap i."""
     if not (result.guard >= FIRST_TOLD).any():
         return []
     rows, places = np.nonzero(result.guard >= FIRST_TOLD)
     return [
-        Guarded(series[row], targets[k], offsets[row], actions_of(int(result.guard[row, k])))
+        Guarded(
+            taken[row].series,
+            targets[k],
+            taken[row].offset,
+            names_of(int(result.guard[row, k]), GUARD_ACTIONS),
+        )
         for row, k in zip(rows.tolist(), places.tolist(), strict=True)
     ]
 

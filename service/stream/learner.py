@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 EVICTION_LOG_SECONDS: Final = 60.0
 """A stream of ever new keys evicts at every event; a line a minute says so as well."""
 
+COUNT_SECONDS: Final = 5.0
+"""Prometheus asks every 15 seconds, and a walk over all series holds the loop up that learns and answers the broker."""
+
 Acknowledge = Callable[[int, int], Awaitable[None]]
 """Tells the log that everything of a partition before an offset is done with."""
 
@@ -92,6 +95,7 @@ class Learner:
         self._guards = GuardLog(clock)
         self._evicted: Counter[Eviction] = Counter()
         self._evictions_told_at: float | None = None
+        self._counted_at = float("-inf")
         self.assignment = 0
         """Number of the assignment; records that were taken in one are not learned in another."""
 
@@ -225,7 +229,8 @@ class Learner:
             except BaseException:
                 self._owned.clear()
                 raise
-            self._count_series()
+            if self._clock() - self._counted_at >= COUNT_SECONDS:
+                self._count_series()
 
     async def revoke(self) -> None:
         """Save all partitions and give them up. What cannot be saved because another has it already is dropped."""
@@ -267,11 +272,12 @@ class Learner:
         await self._acknowledge(partition, next_offset)
 
     def _count_series(self) -> None:
-        shards = [owned.shard for owned in self._owned.values()]
+        self._counted_at = self._clock()
+        counts = [owned.shard.counts() for owned in self._owned.values()]
         self._observer.series(
-            sum(shard.series_count for shard in shards),
-            sum(shard.quarantined_count for shard in shards),
-            sum(shard.promoted_count for shard in shards),
+            sum(one.series for one in counts),
+            sum(one.quarantined for one in counts),
+            sum(one.promoted for one in counts),
         )
 
 

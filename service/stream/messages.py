@@ -10,13 +10,12 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import orjson
 
-from models.bank import STABILITY_FIGURES, Array, BoolArray, IntArray, StepResult
+from models.bank import GUARD_ACTIONS, STABILITY_FIGURES, BoolArray, StepResult
 from models.specification import DRIFT_STREAMS, REACTIONS, Specification
 from service.ports import Event, Message, Rejection
-from service.stream.guards import actions_of
+from service.stream.guards import names_of
 
 DEAD_LETTER_VALUE_BYTES_MAX = 16_384
 """What is kept of a rejected record's value: enough to see what it was, whatever its size."""
@@ -47,7 +46,7 @@ class PredictionEncoder:
                 [dict(zip(DRIFT_STREAMS, one, strict=True)) for one in row]
                 for row in result.drift_statistic.tolist()
             ],
-            "reaction": _named(result.reaction[..., None] >> np.arange(len(REACTIONS)) & 1, REACTIONS),
+            "reaction": [[names_of(bits, REACTIONS) for bits in row] for row in result.reaction.tolist()],
             "gradient_norm": result.gradient_norm.tolist(),
             "clipped": result.clipped.tolist(),
             "influence_norm": result.influence_norm.tolist(),
@@ -63,7 +62,7 @@ class PredictionEncoder:
                     "observed": event.values[k],
                     **{name: figure[row][k] for name, figure in observed_figures.items()},
                     "stability": dict(zip(STABILITY_FIGURES, watched[row][k], strict=True)),
-                    "guard": actions_of(guards[row][k]),
+                    "guard": names_of(guards[row][k], GUARD_ACTIONS),
                     "horizons": forecasts.of(row, k),
                 }
                 for k, target in enumerate(self._targets)
@@ -119,7 +118,7 @@ class _Forecasts:
         ]
 
 
-def _named(flags: Array | BoolArray | IntArray, names: Sequence[str]) -> list[list[list[str]]]:
+def _named(flags: BoolArray, names: Sequence[str]) -> list[list[list[str]]]:
     """Return the names of the flags that are up, (B, K, N): mostly none."""
     if not flags.any():
         return [[[]] * flags.shape[1]] * flags.shape[0]

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from models import snapshot
-from models.bank import Array, Audit, Bank, IntArray, StepResult
+from models.bank import Array, Bank, IntArray, StepResult
 from models.specification import Specification
 from service.ports import Event, Message, Shadow
 from service.stream.cadence import FIELDS, Cadence
@@ -29,7 +29,7 @@ class Models(Protocol):
     """Models of many series, by slot."""
 
     bank: Bank
-    """Of the settings' group `model`."""
+    """Of the settings' group `model`: the one whose gradient is audited."""
 
     def admit(self) -> int:
         """Return the slot of a new series."""
@@ -71,20 +71,12 @@ class Models(Protocol):
         """
         ...
 
-    def quarantined_count(self, slots: Sequence[int]) -> int:
+    def quarantined_count(self, slots: IntArray) -> int:
         """Return of how many of these series a target's baseline is published."""
         ...
 
-    def promoted_count(self, slots: Sequence[int]) -> int:
+    def promoted_count(self, slots: IntArray) -> int:
         """Return of how many of these series the challenger answers."""
-        ...
-
-    def begin_audit(self, slot: int) -> None:
-        """Begin to compare a series' gradient with finite differences."""
-        ...
-
-    def audits(self) -> list[Audit]:
-        """Return what audits found since the last time."""
         ...
 
 
@@ -149,14 +141,8 @@ class Model:
     def request(self, slot: int, place: int) -> None:
         raise ValueError("the settings have no challenger; set a key of the group `challenger`")
 
-    def quarantined_count(self, slots: Sequence[int]) -> int:
+    def quarantined_count(self, slots: IntArray) -> int:
         return self.bank.quarantined_count(slots)
 
-    def promoted_count(self, slots: Sequence[int]) -> int:
+    def promoted_count(self, slots: IntArray) -> int:
         return 0
-
-    def begin_audit(self, slot: int) -> None:
-        self.bank.begin_audit(slot)
-
-    def audits(self) -> list[Audit]:
-        return self.bank.audits()

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.bank import StepResult
+from models.bank import IntArray, StepResult
 from service.ports import (
     Applied,
     Event,
@@ -41,6 +41,7 @@ from service.ports import (
     Record,
     Rejection,
     SeriesCheckpoint,
+    SeriesCounts,
     Shadow,
 )
 from service.settings import LimitSettings, PolicySettings, Settings
@@ -72,7 +73,7 @@ class Shard:
         self._behind_until = 0
         self._targets = tuple(settings.fields.targets)
         self._guarded: list[Guarded] = []
-        self._filled: list[StepResult] = []
+        self._filled_guards: list[IntArray] = []
         self._shadows: list[Shadow] = []
         self._audit_every = settings.observe.audit_every
         self._dirty: set[str] = set()
@@ -83,15 +84,12 @@ class Shard:
         """How many series the shard holds."""
         return len(self._series)
 
-    @property
-    def quarantined_count(self) -> int:
-        """Of how many series a target's baseline is published instead of what was learned."""
-        return self._models.quarantined_count([series.slot for series in self._series.values()])
-
-    @property
-    def promoted_count(self) -> int:
-        """In how many series the challenger answers."""
-        return self._models.promoted_count([series.slot for series in self._series.values()])
+    def counts(self) -> SeriesCounts:
+        """Count the series; a walk over all of them."""
+        slots = np.array([series.slot for series in self._series.values()], dtype=np.int64)
+        return SeriesCounts(
+            len(slots), self._models.quarantined_count(slots), self._models.promoted_count(slots)
+        )
 
     @property
     def dirty_count(self) -> int:
@@ -142,7 +140,7 @@ class Shard:
         results = [self._learn(one, messages, missing) for one in rounds]
         outcomes[Outcome.LEARNED] = len(messages)
         acted, self._guarded = self._guarded, []
-        filled, self._filled = self._filled, []
+        filled_guards, self._filled_guards = self._filled_guards, []
         shadows, self._shadows = self._shadows, []
         if outcomes.total() + replayed != len(records):
             raise AssertionError(
@@ -159,10 +157,10 @@ class Shard:
             event_time_last=None if last is None else last.time,
             evicted=evicted,
             missing=missing,
-            filled=filled,
+            filled_guards=filled_guards,
             guarded=acted,
             shadows=shadows,
-            audits=self._models.audits(),
+            audits=self._models.bank.audits(),
         )
 
     def _fresh(self, records: Sequence[Record]) -> list[Record]:
@@ -276,11 +274,11 @@ class Shard:
         answers = self._models.learn(np.array(one.slots, dtype=np.int64), events)
         if answers.shadow is not None:
             self._shadows.append(answers.shadow)
-        self._note(answers.result, [event.series for event in events], [event.offset for event in events])
+        self._guarded += guarded(answers.result, events, self._targets)
         if self._audit_every:
             for slot, event in zip(one.slots, events, strict=True):
                 if event.offset % self._audit_every == 0:
-                    self._models.begin_audit(slot)
+                    self._models.bank.begin_audit(slot)
         for event, message in zip(events, answers.messages, strict=True):
             messages[event.offset] = message
             if event.missing:
@@ -297,12 +295,10 @@ class Shard:
                 np.array([gap.slot for gap in longer], dtype=np.int64),
                 np.array([gap.after + row * gap.interval for gap in longer]),
             )
-            self._filled.append(result)
-            self._note(result, [gap.series for gap in longer], [gap.offset for gap in longer])
-
-    def _note(self, result: StepResult, series: Sequence[str], offsets: Sequence[int]) -> None:
-        """Take note of what guards did."""
-        self._guarded += guarded(result, series, offsets, self._targets)
+            # Of a whole result nothing else is asked for, and there may be a hundred rows for each event.
+            if result.guard.any():
+                self._filled_guards.append(result.guard)
+            self._guarded += guarded(result, longer, self._targets)
 
     def request(self, names: Sequence[str] | None, place: int) -> int:
         """Let what is in a place of the settings answer, 0 `model` and 1 `challenger`, from the next event of these series on.

@@ -59,6 +59,6 @@ def test_a_recorded_name_says_level_metric_and_operation() -> None:
     for rule in rules():
         if "record" in rule:
             level, _, operation = rule["record"].split(":")
-            assert level in {"job", "job_outcome", "job_window", "job_stat", "job_action"}
+            assert level in {"job", "job_outcome", "job_window", "job_stat"}
             assert operation
             assert metrics_in(rule["expr"]), rule["record"]

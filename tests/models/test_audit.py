@@ -147,6 +147,28 @@ def test_a_guard_that_acts_on_the_way_leaves_nothing_to_compare() -> None:
     assert bank.audits() == []
 
 
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_copy_that_reacts_to_drift_by_itself_leaves_nothing_to_compare(forced: bool) -> None:
+    """Method: in the copy alone a challenger is made to prove better than the recurrent expert, whose weights it then takes."""
+    specification = replace(SMALL, drift_reaction="challenger")
+    stream = make_stream(specification, rows=20 + STEPS, series=1)
+    bank = Bank(specification)
+    slot = bank.admit()
+    run(bank, [slot], stream, range(20))
+    assert bank.begin_audit(slot)
+    copy = bank._audit._shadow
+    assert copy is not None
+    if forced:
+        fields = copy.snapshot(0)
+        fields["challenge/age"][:] = fields["challenge/judged"][:] = 500
+        fields["challenge/loss"][:] = np.array([1e9, 1.0])[:, None]
+        copy.restore(0, fields)
+    told = run(bank, [slot], stream, range(20, 20 + STEPS))
+    assert not told["reaction"].any(), "the series itself did not react, which would have ended the audit"
+    assert len(bank.audits()) == (not forced)
+    assert bank.begin_audit(slot)
+
+
 def test_without_a_recurrent_expert_there_is_nothing_to_audit() -> None:
     bank = Bank(replace(SMALL, experts=("linear",)))
     assert not bank.begin_audit(bank.admit())

@@ -260,7 +260,7 @@ def test_the_sixth_rung_serves_the_baseline_and_comes_back_from_it(experts: tupl
         done += trial.go(40)
     assert len(places(done, ROLL_BACK)) == watch.ROLLBACKS
     assert places(done, QUARANTINE) == [80]
-    assert trial.bank.quarantined_count(trial.slots) == 1
+    assert trial.bank.quarantined_count(np.array(trial.slots)) == 1
     told = trial.go(2 * HEALTHY_EVENTS)
     (freed,) = places(told, RELEASE)
     assert HEALTHY_EVENTS - 40 <= freed < 2 * HEALTHY_EVENTS
@@ -273,7 +273,7 @@ def test_the_sixth_rung_serves_the_baseline_and_comes_back_from_it(experts: tupl
             assert result.prediction[0, 0, 0] == pytest.approx(level, rel=1e-12)
             assert result.weights[0, 0, 0].tolist() == [0.0]
     assert told[freed + 1].weights[0, 0, 0].tolist() not in ([1.0, 0.0, 0.0], [0.0])
-    assert trial.bank.quarantined_count(trial.slots) == 0
+    assert trial.bank.quarantined_count(np.array(trial.slots)) == 0
     assert not places(told, QUARANTINE, series=1)
 
 

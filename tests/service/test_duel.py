@@ -84,7 +84,7 @@ def test_a_challenger_in_the_shadow_changes_no_bit_of_the_answers_nor_of_what_is
     own = states(alone)
     for name, one in states(shard).items():
         assert snapshot.split(one.state)[0] == own[name].state
-    assert shard.promoted_count == 0
+    assert shard.counts().promoted == 0
     assert max(body["challenger"]["evidence"] for body in shadowed) > 100
 
 
@@ -93,7 +93,7 @@ def test_what_is_promoted_answers_from_that_event_on_as_if_it_always_had() -> No
     weak, strong = run(settings_of(WEAK), waves())[1], run(settings_of(STRONG), waves())[1]
     versions = weak[0]["model_version"], strong[0]["model_version"]
     shard, both = run(SHADOWED, waves())
-    assert shard.promoted_count == 2
+    assert shard.counts().promoted == 2
     promoted: set[str] = set()
     for body, from_weak, from_strong in zip(both, weak, strong, strict=True):
         PredictionMessage.model_validate(body)
@@ -118,7 +118,7 @@ def test_the_old_champion_learns_on_and_may_come_back() -> None:
     shard = Shard(topic=TOPIC, partition=0, settings=settings)
     shadows = [shadow for batch in cut(stream, [50] * 60) for shadow in shard.apply(batch).shadows]
     assert sum(shadow.promotions[Promotion.RULE] for shadow in shadows) >= 2
-    assert shard.promoted_count == 0
+    assert shard.counts().promoted == 0
 
 
 def test_batches_and_other_series_change_no_bit_of_a_decision() -> None:
@@ -143,7 +143,7 @@ def test_a_restart_anywhere_promotes_at_the_same_event(at: int) -> None:
     assert {n: one.state for n, one in states(second).items()} == {
         n: one.state for n, one in states(whole).items()
     }
-    assert whole.promoted_count == second.promoted_count == 2
+    assert whole.counts().promoted == second.counts().promoted == 2
 
 
 def test_a_command_takes_effect_at_the_next_event_of_each_series_and_is_counted_there() -> None:
@@ -155,7 +155,7 @@ def test_a_command_takes_effect_at_the_next_event_of_each_series_and_is_counted_
     again = shard
     for _ in range(2):  # a worker that crashes does it again, at the same events
         again = restored(settings, saved, at)
-        assert again.promoted_count == 0
+        assert again.counts().promoted == 0
         applied = again.apply(stream[at:])
         assert sum(shadow.promotions[Promotion.COMMAND] for shadow in applied.shadows) == 1
         weak = settings.specifications()[1].version()
@@ -168,7 +168,7 @@ def test_a_command_takes_effect_at_the_next_event_of_each_series_and_is_counted_
     back.apply(
         records([event_bytes("a", 60 * 1000, 1.0), event_bytes("b", 60 * 1001, 1.0)], first_offset=120)
     )
-    assert back.promoted_count == 0
+    assert back.counts().promoted == 0
 
 
 def test_without_a_challenger_nothing_can_be_promoted() -> None:
@@ -219,9 +219,9 @@ def test_a_checkpoint_of_neither_make_and_a_damaged_trial_are_refused() -> None:
 def test_a_forgotten_series_begins_with_the_model_again() -> None:
     settings = settings_of(WEAK, STRONG, limits={"series_max": 1, "series_full": "evict"})
     shard, _ = run(settings, waves(300, names="a"))
-    assert shard.promoted_count == 1
+    assert shard.counts().promoted == 1
     shard.apply(records([event_bytes("b", 10**6, 1.0), event_bytes("a", 10**6, 1.0)], first_offset=300))
-    assert shard.promoted_count == 0
+    assert shard.counts().promoted == 0
 
 
 def test_losses_are_of_the_shortest_horizon_in_scales_and_not_there_where_nothing_was_settled() -> None:

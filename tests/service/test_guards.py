@@ -13,11 +13,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from models.audit import STEPS
-from models.bank import GUARD_ACTIONS, Audit
+from models.bank import GUARD_ACTIONS, GUARD_EVERYDAY, Audit
+from models.experts.recovery import CLIP, ROLL_BACK, SKIP, WINSORISE
 from service.observe.metrics import Metrics
 from service.ports import Applied, Guarded
 from service.settings import Settings
-from service.stream.guards import LINES_MAX, LINES_SECONDS, GuardLog
+from service.stream.guards import FIRST_TOLD, LINES_MAX, LINES_SECONDS, GuardLog, names_of
 from service.stream.schemas import GuardAction
 from service.stream.shard import Shard
 from tests.service.learner_ports import event
@@ -57,7 +58,7 @@ def test_a_rollback_is_told_with_its_series_and_offset_however_records_are_batch
     guards = {body["id"]: body["targets"]["value"]["guard"] for body in predictions}
     assert "roll_back" in guards["onward.events-0-41"]
     assert not [name for name, names in guards.items() if "roll_back" in names and not name.endswith("-41")]
-    assert shard.quarantined_count == 0
+    assert shard.counts().quarantined == 0
 
 
 def test_what_guards_do_in_a_row_that_was_missing_is_told_with_the_event_after_it_and_counted() -> None:
@@ -67,6 +68,7 @@ def test_what_guards_do_in_a_row_that_was_missing_is_told_with_the_event_after_i
     spoil(shard, "a")
     applied = shard.apply([event(40, "a", 5.0, time=42)])
     assert applied.guarded == [Guarded("a", "value", 40, ("roll_back",))]
+    assert [guard.tolist() for guard in applied.filled_guards] == [[[ROLL_BACK]]], "of two rows one is kept"
     observed = Metrics(shard._models.bank.specification, registry=CollectorRegistry())
     observed.applied(0, applied, 0.0)
     assert b'onward_guard_actions_total{action="roll_back"} 1.0' in observed.exposition()
@@ -79,7 +81,7 @@ def test_three_rollbacks_put_a_series_into_quarantine() -> None:
         spoil(shard, "a")
         told = learned(shard, range(start, start + 20))
     assert [one.actions for applied in told for one in applied.guarded] == [("roll_back", "quarantine")]
-    assert shard.quarantined_count == 1
+    assert shard.counts().quarantined == 1
     last = orjson.loads(told[-1].predictions[-1].value)
     assert last["series"] == "b"
     body = orjson.loads(told[-1].predictions[-2].value)["targets"]["value"]
@@ -127,6 +129,11 @@ def test_the_log_has_a_line_for_each_action_up_to_so_many_and_counts_the_others(
         guards.tell(2, [one], [])
     assert len(caplog.records) == LINES_MAX + 1
     assert caplog.records[-1].left_out_before == 102 - LINES_MAX  # type: ignore[attr-defined]
+
+
+def test_the_everyday_has_the_lowest_bits() -> None:
+    assert names_of(WINSORISE | CLIP | SKIP, GUARD_ACTIONS) == GUARD_EVERYDAY
+    assert FIRST_TOLD == SKIP << 1
 
 
 def test_the_schema_names_every_action() -> None:

@@ -12,7 +12,7 @@ from service.checkpoints.frame import decode
 from service.checkpoints.store import Checkpoints
 from service.ports import CheckpointError, FencedError, Record
 from service.settings import Settings
-from service.stream.learner import EVICTION_LOG_SECONDS, Learner
+from service.stream.learner import COUNT_SECONDS, EVICTION_LOG_SECONDS, Learner
 from service.stream.shard import Shard
 from tests.service.learner_ports import (
     TOPIC,
@@ -203,6 +203,24 @@ async def test_a_checkpoint_is_due_by_events_or_by_time_and_only_if_something_ca
     before = process.fuse.burnt
     await learner.tick()
     assert process.fuse.burnt == before
+
+
+async def test_series_are_counted_at_an_assignment_and_then_every_few_seconds() -> None:
+    process = Process(World(), small_settings())
+    await process.learner.assign([0], {0: 0})
+
+    def counted() -> list[object]:
+        return [one[1] for one in process.witness.told if one[0] == "series"]
+
+    assert counted() == [0]
+    await process.learn(0, [event(0, "a", 1.0), event(1, "b", 1.0)])
+    await process.learner.tick()
+    assert counted() == [0]
+    for expected in ([0, 2], [0, 2, 2]):
+        process.clock.now += COUNT_SECONDS
+        for _ in range(3):
+            await process.learner.tick()
+        assert counted() == expected
 
 
 async def test_a_partition_without_a_checkpoint_begins_at_the_logs_start() -> None:

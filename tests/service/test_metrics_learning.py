@@ -104,6 +104,16 @@ def test_non_finite_figures_are_counted_and_kept_out_of_every_mean() -> None:
     assert all(math.isfinite(figure) for figure in samples.values())
 
 
+def test_a_statistic_of_drift_that_is_not_finite_is_counted_and_kept_out() -> None:
+    statistics = [[[math.nan, 9.0, 9.0]], [[0.5, 0.3, 0.1]]]
+    observed = make_metrics()
+    observed.applied(0, Applied(results=[make_result(rows=2, drift_statistic=statistics)]), 0.0)
+    samples = read(observed)
+    assert value(samples, "nonfinite_total", where="error") == 1
+    for stream, expected in (("loss", 0.5), ("inputs", 0.3), ("calibration", 0.1)):
+        assert value(samples, "drift_statistic", stream=stream, detector="cusum") == expected
+
+
 def test_challengers_are_compared_with_their_models_over_all_series() -> None:
     """Goal: below 1 they are better; the evidence of the best shows; promotions are counted. Method: figures by hand."""
     challenger = Specification(experts=EXPERTS, units=5, lags=4, optimizer="adam")

@@ -227,6 +227,8 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one(name: str, ex
         ("challenger__interval_levels", [0.5], "challenger.interval_levels must be the model's"),
         ("challenger__horizons", [1], "no such setting; did you mean model.horizons?"),
         ("challenger__margin", 1.0, "less than 1"),
+        ("challenger__margin", 0.1, "margin without a challenger; set a key of model in this group"),
+        ("challenger__promotion", "command", "promotion without a challenger; set a key of model"),
         ("challenger__window", 0, "greater than or equal to 10"),
         ("challenger__promotion", "vote", "'rule' or 'command'"),
         ("checkpoint__store", "redis", "'kafka' or 'sqlite'"),
@@ -280,8 +282,16 @@ def test_a_challenger_is_the_model_with_what_its_group_changes() -> None:
     assert (challenger.units, challenger.lags, challenger.horizons) == (4, 12, (1, 4))
     assert (challenger.targets, challenger.features) == (("x",), ("f",))
     assert len(challenger.experts) > len(model.experts)
+
+
+def test_a_rule_without_a_challenger_is_refused_unless_it_is_the_default() -> None:
     rule = {"margin": 0.1, "alpha": 0.1, "window": 50, "promotion": "command"}
-    assert len(Settings.model_validate({"challenger": rule}).specifications()) == 1, "a rule alone is none"
+    text = complaint(challenger=rule)
+    assert "promotion, margin, alpha, window without a challenger; set a key of model in this group" in text
+    assert len(Settings.model_validate({"challenger": rule | {"units": 5}}).specifications()) == 2
+    dumped = Settings().model_dump()
+    assert dumped["challenger"]["margin"] == Settings().challenger.margin
+    assert Settings.model_validate(dumped) == Settings()
 
 
 def test_settings_cannot_be_changed() -> None:
