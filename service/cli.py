@@ -167,10 +167,12 @@ def replay(
     series_column: SeriesColumn = "",
     target_columns: TargetColumns = "",
     feature_columns: FeatureColumns = "",
-    horizons: Annotated[str, typer.Option(metavar="1,24", help="How many rows ahead to forecast.")] = "1",
+    horizons: Annotated[
+        str, typer.Option(metavar="1,24", help="How many rows ahead to forecast; 1 if nothing says.")
+    ] = "",
     profile: Annotated[
-        str, typer.Option(help="The make of the model: accurate, balanced or fast.")
-    ] = "accurate",
+        str, typer.Option(help="The make of the model: accurate, balanced or fast; accurate if nothing says.")
+    ] = "",
     joint: Annotated[
         bool, typer.Option("--joint", help="Let the model of each target see the other targets of its row.")
     ] = False,
@@ -197,6 +199,10 @@ def replay(
         Path | None,
         typer.Option(metavar="R.html", help="Write a page with charts of it all, to open in a browser."),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings of which the model and its challenger are taken."),
+    ] = None,
 ) -> None:
     """Learn from files, without a broker, and show the errors beside those of simple methods.
 
@@ -204,6 +210,7 @@ def replay(
     """
     import shlex
 
+    from service.settings import Settings
     from service.tools.replay import ReplayOptions, run
     from service.tools.score import Share
     from service.tools.tables import Wanted
@@ -215,18 +222,20 @@ def replay(
             message = f"{option}: a number of rows or percents, such as 3600 or 20%, not {text!r}."
             raise CommandError(message, exit_code=WRONG_USAGE) from None
 
+    settings = Settings() if config is None else _settings(config)
     options = ReplayOptions(
         files=tuple(files),
         wanted=Wanted(time_column, series_column, _names(target_columns), _names(feature_columns)),
-        horizons=_numbers(horizons),
-        profile=profile,
-        joint=joint,
+        horizons=_numbers(horizons) or settings.model.horizons,
+        profile=profile or settings.model.profile,
+        joint=joint or bool(settings.model.joint),
         output=output,
         summary=summary,
         limit=limit,
         warmup=share("--warmup", warmup),
         standardise=share("--standardise", standardise) if standardise else None,
         report=report,
+        settings=settings,
         command=shlex.join(["onward", *sys.argv[1:]]),
     )
     run(options, out=_console(), notes=_console(error=True))

@@ -279,12 +279,15 @@ class Settings(Group):
         """Return the make of the models: the profile, its overrides and the names of the fields."""
         return self.specifications()[0]
 
-    def specifications(self) -> tuple[Specification, ...]:
-        """Return the make of the models, and that of their challengers where there are some."""
+    def specifications(
+        self, targets: tuple[str, ...] | None = None, features: tuple[str, ...] | None = None
+    ) -> tuple[Specification, ...]:
+        """Return the make of the models, and that of their challengers where there are some; of the fields, unless told others."""
         makes, changes = [self.model], self.challenger.changes()
         if changes:
             makes.append(self.model.model_copy(update=changes))
-        targets, features = tuple(self.fields.targets), tuple(self.fields.features)
+        targets = tuple(self.fields.targets) if targets is None else targets
+        features = tuple(self.fields.features) if features is None else features
         return tuple(make.specification(targets, features) for make in makes)
 
 

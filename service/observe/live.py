@@ -21,6 +21,7 @@ import orjson
 from models.bank import GUARD_EVERYDAY
 from service.observe.catalog import NAIVE
 from service.observe.server import Response, Server
+from service.ports import PLACES
 
 PANELS_MAX = 12
 """Small multiples that a laptop's screen still shows side by side."""
@@ -36,7 +37,7 @@ QUIET_SECONDS = 1.0
 RATE_SECONDS = 5.0
 TIME_LENGTH_MAX = 40
 
-DRIFT, RESTART, GUARD = 1, 2, 4
+DRIFT, RESTART, GUARD, PROMOTED = 1, 2, 4, 8
 """Marks of a point; bits, for all may be."""
 WATCHED = ("lyapunov", "update_ratio", "dead_ratio", "rate_factor", "effective_rank", "log_condition")
 """Figures of stability that are shown of the chosen series."""
@@ -68,8 +69,10 @@ class _Panel:
         self._errors: dict[str, float] = {}
         self._weight = 0.0
 
-    def add(self, sequence: int, time_text: str, figures: Mapping[str, Any]) -> None:
-        """Take in one row: its value, what had been forecast for it, and the forecast it leads to."""
+    def add(
+        self, sequence: int, time_text: str, figures: Mapping[str, Any], shadow: Mapping[str, Any]
+    ) -> None:
+        """Take in one row: its value, what had been forecast for it, the forecast it leads to, and what is told of the challenger."""
         row = self._rows
         self._rows += 1
         first = figures["horizons"][0]
@@ -86,6 +89,7 @@ class _Panel:
         forecast = self._waiting.pop(row, (math.nan,) * 5)
         acted = not set(figures["guard"]).issubset(GUARD_EVERYDAY)
         marks = DRIFT * bool(figures["drift"]) | RESTART * self.restarted | GUARD * acted
+        marks |= PROMOTED * (shadow.get("promoted") is not None)
         self.restarted = False
         point = [
             row,
@@ -96,6 +100,10 @@ class _Panel:
             _short(*self._errors.values()),
             _short(*first["weights"].values()),
             _short(*(figures["stability"][name] for name in WATCHED)),
+            # Whose forecast it is, and how the other one stands; nothing without a challenger.
+            [PLACES[1 - PLACES.index(shadow["place"])], *_short(shadow["evidence"])]
+            if "place" in shadow
+            else None,
         ]
         self.points.append((sequence, point))
 
@@ -145,14 +153,14 @@ class LiveFeed:
             if series in self._last_offset or len(self._last_offset) < SERIES_COUNTED_MAX:
                 self._last_offset[series] = offset
             self._count()
-            targets = message["targets"]
+            targets, shadow = message["targets"], message.get("challenger") or {}
             for target, figures in targets.items():
                 panel = self._panel(series, target, alone=len(targets) == 1)
                 if panel is not None:
                     self._sequence += 1
                     self._experts = list(figures["horizons"][0]["weights"])
                     self._horizon = figures["horizons"][0]["horizon"]
-                    panel.add(self._sequence, str(message["time"])[:TIME_LENGTH_MAX], figures)
+                    panel.add(self._sequence, str(message["time"])[:TIME_LENGTH_MAX], figures, shadow)
 
     def worker(self, status: WorkerStatus) -> None:
         """Take in how the worker process does. What comes after it was down is marked in every panel."""

@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from models import snapshot
 from models.bank import Array, BoolArray, IntArray, StepResult
 from models.sequential import SequentialTest
 from models.specification import Specification
-from service.ports import Event, Message, Promotion, Shadow
+from service.ports import PLACES, Event, Message, Promotion, Shadow
 from service.settings import ChallengerSettings, Settings
 from service.stream.cadence import Cadence
 from service.stream.model import Answers, Model, Models
@@ -37,6 +37,28 @@ def models_of(topic: str, settings: Settings) -> Models:
     if len(makes) == 1:
         return Model(topic, makes[0])
     return Duel(topic, makes, settings.challenger)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of a round, row i of series i: both makes' results by their place, and what the test says of them.
+
+    Attributes:
+        results: of the model and of the challenger.
+        result: of what answers.
+        losses: (B, 2), as `service.ports.Shadow` has them.
+        evidence: after this round, (B,).
+        champion: the place of what answers, from this round on where it was promoted, (B,).
+        by_rule, by_command: where it was promoted in this round, (B,).
+    """
+
+    results: Sequence[StepResult]
+    result: StepResult
+    losses: Array
+    evidence: Array
+    champion: IntArray
+    by_rule: BoolArray
+    by_command: BoolArray
 
 
 class Duel:
@@ -84,27 +106,41 @@ class Duel:
         return self._answered(results, self._state["champion"][slots] == 1)
 
     def learn(self, slots: IntArray, events: Sequence[Event]) -> Answers:
-        results = [model.step(slots, events) for model in self._both]
-        losses = _losses(results)
-        evidence, promotions = self._decide(slots, losses)
-        champion = self._state["champion"][slots]
-        told = self._told(results, evidence.tolist(), champion.tolist())
+        judged = self._judge(slots, [model.step(slots, events) for model in self._both])
+        told = self._told(judged)
         messages: dict[int, Message] = {}
-        for place, (model, result) in enumerate(zip(self._both, results, strict=True)):
-            rows = np.flatnonzero(champion == place)
+        for place, (model, result) in enumerate(zip(self._both, judged.results, strict=True)):
+            rows = np.flatnonzero(judged.champion == place)
             if rows.size:
                 places = rows.tolist()
                 encoded = model.encoder.encode(
                     [events[row] for row in places], _rows(result, rows), [told[row] for row in places]
                 )
                 messages |= zip(places, encoded, strict=True)
+        counts = {
+            Promotion.RULE: int(judged.by_rule.sum()),
+            Promotion.COMMAND: int(judged.by_command.sum()),
+        }
         return Answers(
-            self._answered(results, champion == 1),
+            judged.result,
             [messages[row] for row in range(len(events))],
-            Shadow(losses, evidence, promotions),
+            Shadow(judged.losses, judged.evidence, counts),
         )
 
-    def _decide(self, slots: IntArray, losses: Array) -> tuple[Array, dict[Promotion, int]]:
+    def step(self, slots: IntArray, times: Array, values: Array, features: Array) -> Judged:
+        """Take one row of each series as `models.bank.Bank.step` does, without events and messages."""
+        results = [model.bank.step(slots, times, values, features) for model in self._both]
+        return self._judge(slots, results)
+
+    def _judge(self, slots: IntArray, results: Sequence[StepResult]) -> Judged:
+        losses = _losses(results)
+        evidence, by_rule, by_command = self._decide(slots, losses)
+        champion = self._state["champion"][slots]
+        return Judged(
+            results, self._answered(results, champion == 1), losses, evidence, champion, by_rule, by_command
+        )
+
+    def _decide(self, slots: IntArray, losses: Array) -> tuple[Array, BoolArray, BoolArray]:
         """Take commands, then a row of the test, and change places where one of them says so."""
         state = {name: value[slots] for name, value in self._state.items()}
         champion, asked = state["champion"], state["request"]
@@ -124,23 +160,28 @@ class Duel:
         state["champion"] = np.where(promoted, 1 - state["champion"], state["champion"])
         for name, value in state.items():
             self._state[name][slots] = value
-        counts = {Promotion.RULE: int(promoted.sum()), Promotion.COMMAND: int(commanded.sum())}
-        return verdict.evidence, counts
+        return verdict.evidence, promoted, commanded
 
-    def _told(
-        self, results: Sequence[StepResult], evidence: Sequence[float], champion: Sequence[int]
-    ) -> list[dict[str, Any]]:
+    def _told(self, judged: Judged) -> list[dict[str, Any]]:
         """Return what each prediction says of the one in the shadow."""
+        results, evidence = judged.results, judged.evidence.tolist()
+        by_rule, by_command = judged.by_rule.tolist(), judged.by_command.tolist()
         targets = self._both[0].specification.targets
         predicted = [result.prediction[:, :, 0].tolist() for result in results]
         errors = [np.where(r.settled[:, :, 0], r.error[:, :, 0], np.nan).tolist() for r in results]
         told: list[dict[str, Any]] = []
-        for row, first in enumerate(champion):
+        for row, first in enumerate(judged.champion.tolist()):
             place = 1 - first
             told.append(
                 {
                     "challenger": {
                         "model_version": self._both[place].encoder.version,
+                        "place": PLACES[place],
+                        "promoted": Promotion.RULE
+                        if by_rule[row]
+                        else Promotion.COMMAND
+                        if by_command[row]
+                        else None,
                         "evidence": evidence[row],
                         "targets": {
                             # What is not there is NaN, which orjson writes as null.

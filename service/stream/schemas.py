@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.ports import Reason
+from service.ports import Promotion, Reason
 from service.settings import SERIES_FROM_KEY, FieldSettings, LimitSettings, PolicySettings, Settings
 from service.stream.messages import DEAD_LETTER_KEY_BYTES_MAX, DEAD_LETTER_VALUE_BYTES_MAX
 
@@ -129,6 +129,10 @@ class Challenger(_Message):
 
     model_version: str
     """That of the prediction is the one that answers; they change places at a promotion."""
+    place: Literal["model", "challenger"]
+    """Its group in the settings; what stands in the other one answers."""
+    promoted: Annotated[Promotion, Field(strict=False)] | None
+    """Why what answers took over at this event, null where it did not."""
     evidence: NotNegative
     """That it is better by the margin than what answers, 1 at the beginning of a trial. At 1 / alpha it is promoted, and answers
     from this event on."""

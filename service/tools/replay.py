@@ -8,15 +8,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import orjson
 from rich.console import Console
 
-from models.bank import Bank, StepResult
-from models.specification import Specification, from_profile
+from models.bank import StepResult
+from models.specification import Specification
+from service.settings import Settings
+from service.tools.learners import Learners
 from service.tools.predictions_file import Made, PredictionsFile
 from service.tools.problem import WRONG_USAGE, CommandError
 from service.tools.report import page
@@ -47,6 +49,8 @@ class ReplayOptions:
     report: Path | None = None
     command: str = ""
     """As it was typed, for the report's head."""
+    settings: Settings = field(default_factory=Settings)
+    """Of which the model and its challenger are taken; the fields above stand over them."""
 
 
 def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
@@ -61,7 +65,7 @@ def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
         predictions = None
         if options.output is not None:
             stream = stack.enter_context(options.output.open("w", encoding="utf-8", newline=""))
-            predictions = PredictionsFile(stream, options.horizons, _specification(options).quantile_names)
+            predictions = PredictionsFile(stream, options.horizons, _makes(options)[0].quantile_names)
         totals = _count_rows(files, options)
         replay: Replay | None = None
         done: list[File] = []
@@ -70,7 +74,12 @@ def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
             with open_table(file, options.wanted) as table:
                 say_columns(table, options.wanted, notes)
                 if replay is None:
-                    replay = Replay(options, _specification(options, table), totals, predictions)
+                    replay = Replay(
+                        options,
+                        Learners(_makes(options, table), options.settings.challenger),
+                        totals,
+                        predictions,
+                    )
                 rows = _show_progress(replay.run(table), table, options, notes)
                 done.append(File.of(table, rows))
                 say_skipped(table, notes)
@@ -81,11 +90,14 @@ def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
         labels = ", ".join(file.label for file in files)
         raise CommandError(f"Nothing to learn from: no row of {labels} could be used.")
     summary = replay.score.summary(seconds)
+    if replay.learners.places:
+        summary["promotions"] = [one._asdict() for one in replay.learners.promotions]
     if options.summary is not None:
         text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         options.summary.write_bytes(text)
     if options.report is not None:
         replay.write_report(options.report, done, notes)
+    replay.learners.tell(notes)
     for line in table_lines(summary, standardised=options.standardise is not None, width=out.width):
         out.print(line, markup=False, soft_wrap=True)
     notes.print(
@@ -109,19 +121,18 @@ class Replay:
     def __init__(
         self,
         options: ReplayOptions,
-        specification: Specification,
+        learners: Learners,
         totals: Counter[str],
         predictions: PredictionsFile | None,
     ) -> None:
-        self.score = Score(specification)
+        self.score = Score(learners.specification, learners.places)
         self._options = options
-        self._bank = Bank(specification)
-        self._bank.warm()  # Compiles, if it has to, before a row waits for it.
+        self.learners = learners
         self._totals = totals
         self._predictions = predictions
         self._series: dict[tuple[str, ...], Series] = {}
         self._warmups: dict[str, int] = {}
-        self._recorder = None if options.report is None else Recorder(specification)
+        self._recorder = None if options.report is None else Recorder(learners.specification, learners.places)
 
     def run(self, table: Table) -> Iterator[int]:
         """Learn a table's rows; after each call of the bank yield how many rows that was."""
@@ -135,19 +146,23 @@ class Replay:
             width = len(series) // len(rows)
             values = np.array([row.values for row in rows]).reshape(len(series), -1)
             times = np.repeat(np.array([row.time for row in rows]), width)
-            result = self._bank.step(
+            result, judged = self.learners.step(
                 np.array([one.slot for one in series]),
                 times,
                 values,
                 np.repeat(np.array([row.features for row in rows]), width, axis=0),
             )
             index = [one.index for one in series]
-            self.score.add(np.array(index), values, result)
             texts = [row.time_text for row in rows for _ in range(width)]
+            if judged is not None:
+                self.learners.note(
+                    judged, [one.names[0] for one in series], self.score.rows_of(np.array(index)), texts
+                )
+            self.score.add(np.array(index), values, result, () if judged is None else judged.results)
             if self._predictions is not None:
                 _write(self._predictions, texts, series, values, result)
             if self._recorder is not None:
-                self._recorder.add(Round(index, texts, times, values, result))
+                self._recorder.add(Round(index, texts, times, values, result, judged))
             yield len(rows)
         if self._predictions is not None and not table.columns.series:
             # No other file goes on with these series, so nothing that they wait for will come.
@@ -161,10 +176,10 @@ class Replay:
         if recorder is None:
             raise ValueError("no report was asked for, so nothing was kept for one")
         recorder.finish()
-        options, specification = self._options, self._bank.specification
+        options = self._options
         asked = Asked(options.command, options.profile, options.standardise is not None, self._warmups)
         data = page.render_within(
-            recorder, lambda: document(asked, specification, files, self.score, recorder)
+            recorder, lambda: document(asked, self.learners, files, self.score, recorder)
         )
         page.write(path, data)
         notes.print(
@@ -175,7 +190,7 @@ class Replay:
         )
 
     def _require_fitting(self, table: Table) -> None:
-        needed, targets = self._bank.specification.targets, table.columns.targets
+        needed, targets = self.learners.specification.targets, table.columns.targets
         if self._options.joint and targets != needed:
             raise CommandError(
                 f"With --joint all files need the same targets: {table.source.label} has {', '.join(targets)}, "
@@ -200,7 +215,7 @@ class Replay:
                 warmup=warmup,
                 statistics_rows=0 if standardise is None else standardise.of(total),
             )
-            self._series[names] = Series(self._bank.admit(), index, names)
+            self._series[names] = Series(self.learners.admit(), index, names)
             if self._recorder is not None:
                 self._recorder.admit(index, names)
                 self._warmups.update(dict.fromkeys(names, warmup))
@@ -274,24 +289,21 @@ def _count_rows(files: Sequence[Source], options: ReplayOptions) -> Counter[str]
     return totals
 
 
-def _specification(options: ReplayOptions, table: Table | None = None) -> Specification:
-    """Return the make of the models; a joint one's targets are those of the first table."""
+def _makes(options: ReplayOptions, table: Table | None = None) -> tuple[Specification, ...]:
+    """Return what learns, the model first; a joint one's targets are those of the first table."""
     targets = table.columns.targets if table is not None and options.joint else ("value",)
+    settings = options.settings
+    asked = {"profile": options.profile, "horizons": options.horizons, "joint": options.joint}
     try:
-        return from_profile(
-            options.profile,
-            targets=targets,
-            features=options.wanted.features,
-            horizons=options.horizons,
-            joint=options.joint,
-        )
+        model = settings.model.model_copy(update=asked)
+        return settings.model_copy(update={"model": model}).specifications(targets, options.wanted.features)
     except ValueError as error:
         raise CommandError(f"This model cannot be made: {error}.", exit_code=WRONG_USAGE) from error
 
 
 def _check(options: ReplayOptions, files: Sequence[Source]) -> None:
     """Refuse before the first row what would only fail after many."""
-    _specification(options)
+    _makes(options)
     for file in files:
         if file.path is not None:
             with open_table(file, options.wanted):

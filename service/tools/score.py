@@ -49,7 +49,7 @@ NOTHING = Share()
 
 
 class Score:
-    """Running sums of errors, one line per series; a series is known by its index, from 0 upwards.
+    """Running sums of errors, one line per series, of what answered, of its experts, and of each make where two learn; a series is known by its index, from 0 upwards.
 
     A forecast counts when its target's row is at `warmup` rows of its series or after. Errors are in raw units,
     or, for a series with `statistics_rows`, divided by the population standard deviation s of its first rows:
@@ -57,8 +57,9 @@ class Score:
         s^2 = 1/N sum_i (y_i - mean(y))^2                                       (1)
     """
 
-    def __init__(self, specification: Specification) -> None:
+    def __init__(self, specification: Specification, makes: Sequence[str] = ()) -> None:
         self._specification = specification
+        self._makes = tuple(makes)
         self._names: list[tuple[str, ...]] = []
         self._warmup: IntArray = np.zeros(0, np.int64)
         self._statistics_rows: IntArray = np.zeros(0, np.int64)
@@ -75,6 +76,8 @@ class Score:
         self._absolute = np.zeros(per_forecast)
         self._expert_squared = np.zeros(per_expert)
         self._expert_absolute = np.zeros(per_expert)
+        self._make_squared = np.zeros((*per_forecast, len(makes)))
+        self._make_absolute = np.zeros((*per_forecast, len(makes)))
 
     def admit(self, names: tuple[str, ...], *, warmup: int, statistics_rows: int) -> int:
         """Take in a series, by the names of its targets, and return its index."""
@@ -86,8 +89,14 @@ class Score:
         self._statistics_rows[index] = statistics_rows
         return index
 
-    def add(self, index: IntArray, values: Array, result: StepResult) -> None:
-        """Take in one micro-batch: the series' indices, each once, their values (B, K), NaN if missing, and what the bank said."""
+    def rows_of(self, index: IntArray) -> IntArray:
+        """Return how many rows of some series were taken in."""
+        return self._events[index]
+
+    def add(
+        self, index: IntArray, values: Array, result: StepResult, of_makes: Sequence[StepResult] = ()
+    ) -> None:
+        """Take in one micro-batch: the series' indices, each once, their values (B, K), NaN if missing, what answered, and what each make said."""
         row = self._events[index]
         self._add_statistics(index, row, values)
         self._events[index] += 1
@@ -102,6 +111,10 @@ class Score:
         error = np.where(counted[..., None], result.expert_errors, 0.0)
         self._expert_squared[index] += error * error
         self._expert_absolute[index] += np.abs(error)
+        for make, said in enumerate(of_makes):
+            error = np.where(counted, said.error, 0.0)
+            self._make_squared[index, ..., make] += error * error
+            self._make_absolute[index, ..., make] += np.abs(error)
 
     @property
     def events(self) -> int:
@@ -133,6 +146,10 @@ class Score:
             name: errors(self._expert_squared[(*at, expert)], self._expert_absolute[(*at, expert)])
             for expert, name in enumerate(self._specification.experts)
         }
+        makes = {
+            name: errors(self._make_squared[(*at, make)], self._make_absolute[(*at, make)])
+            for make, name in enumerate(self._makes)
+        }
         covered = zip(self._specification.level_names, self._covered[at].tolist(), strict=True)
         coverage = {level: count / n if n else None for level, count in covered}
         return {
@@ -140,6 +157,7 @@ class Score:
             **errors(self._squared[at], self._absolute[at]),
             "coverage": coverage,
             "experts": experts,
+            **({"makes": makes} if makes else {}),
         }
 
     def deviation(self, index: int, target: int) -> float:
@@ -182,14 +200,17 @@ def table_lines(summary: dict[str, Any], *, standardised: bool, width: int) -> l
     experts = list(rows[0][2]["experts"])
     names = [expert.replace("_", " ") for expert in experts]
     coverages = [f"in {100.0 * float(level):.4g}%" for level in rows[0][2]["coverage"]]
-    heads = ["ahead", "scored", "Onward", *names, "skill", *coverages]
+    makes = list(rows[0][2].get("makes", ()))
+    heads = ["ahead", "scored", "Onward", *(f"the {make}" for make in makes), *names, "skill", *coverages]
     shown = [(name, horizon, one) for name, horizon, one in rows[:TABLE_ROWS_MAX]]
     means = (
         [("mean", horizon, one) for horizon, one in _means(rows).items()]
         if len(summary["series"]) > 1
         else []
     )
-    figures = [[horizon, f"{one['n']:,}", *_cells(one, experts)] for _, horizon, one in [*shown, *means]]
+    figures = [
+        [horizon, f"{one['n']:,}", *_cells(one, makes, experts)] for _, horizon, one in [*shown, *means]
+    ]
     widths = [max(map(len, column)) for column in zip(heads, *figures, strict=True)]
 
     def line(cells: list[str]) -> str:
@@ -231,13 +252,18 @@ def _means(rows: Sequence[tuple[str, str, dict[str, Any]]]) -> dict[str, dict[st
                 expert: {"mse": fmean(one["experts"][expert]["mse"] for one in ones)}
                 for expert in ones[0]["experts"]
             },
+            "makes": {
+                make: {"mse": fmean(one["makes"][make]["mse"] for one in ones)}
+                for make in ones[0].get("makes", ())
+            },
         }
         for horizon, ones in scored.items()
     }
 
 
-def _cells(one: dict[str, Any], experts: list[str]) -> list[str]:
-    errors = [one["mse"], *(one["experts"][expert]["mse"] for expert in experts)]
+def _cells(one: dict[str, Any], makes: list[str], experts: list[str]) -> list[str]:
+    errors = [one["mse"], *(one["makes"][make]["mse"] for make in makes)]
+    errors += [*(one["experts"][expert]["mse"] for expert in experts)]
     baseline = one["experts"].get(BASELINE, {}).get("mse")
     # Where the last value is never wrong there is nothing to be better at.
     skill = f"{1.0 - one['mse'] / baseline:+.1%}" if baseline and one["mse"] is not None else "-"

@@ -10,6 +10,7 @@ from typing import Any, Literal, TextIO
 import orjson
 from aiokafka import ConsumerRecord, TopicPartition
 
+from service.ports import PLACES
 from service.settings import Settings
 from service.tools.kafka import consumer, require_topic, seek_to_end
 
@@ -95,8 +96,19 @@ def _prediction(message: dict[str, Any]) -> Iterator[str]:
             if horizon["settled"] is not None:
                 parts.append(f"was off by {horizon['settled']['error']:+.4g}")
         parts.append(f"anomaly {one['anomaly_score']:.3f}")
+        parts += _of_challenger(message.get("challenger"))
         parts += [f"DRIFT of {name}" for name in one["drift"]] + [name.upper() for name in one["reaction"]]
         yield "  ".join(parts)
+
+
+def _of_challenger(told: dict[str, Any] | None) -> Iterator[str]:
+    """Yield what answers, and how the other one stands; nothing where the settings have no challenger, or had an older version."""
+    if not told or "place" not in told:
+        return
+    answers = PLACES[1 - PLACES.index(told["place"])]
+    if told["promoted"] is not None:
+        yield f"{answers.upper()} PROMOTED by {told['promoted']}"
+    yield f"{answers} answers, evidence {told['evidence']:.3g} for the {told['place']}"
 
 
 def _short(text: str | None) -> str:

@@ -13,6 +13,7 @@ import pytest
 from models import snapshot
 from service.ports import PartitionCheckpoint, Promotion, Record, SeriesCheckpoint
 from service.settings import Settings
+from service.stream.duel import Duel
 from service.stream.schemas import PredictionMessage
 from service.stream.shard import Shard
 from tests.service.records import (
@@ -98,8 +99,11 @@ def test_what_is_promoted_answers_from_that_event_on_as_if_it_always_had() -> No
     for body, from_weak, from_strong in zip(both, weak, strong, strict=True):
         PredictionMessage.model_validate(body)
         challenger = body["challenger"]
-        if challenger["evidence"] >= 100 and body["series"] not in promoted:
+        now = challenger["evidence"] >= 100 and body["series"] not in promoted
+        if now:
             promoted.add(body["series"])
+        assert challenger["promoted"] == ("rule" if now else None)
+        assert challenger["place"] == ("model" if body["series"] in promoted else "challenger")
         answers, shadow = (from_strong, from_weak) if body["series"] in promoted else (from_weak, from_strong)
         assert without_challenger(body) == answers
         assert challenger["model_version"] == versions[body["series"] not in promoted]
@@ -109,6 +113,24 @@ def test_what_is_promoted_answers_from_that_event_on_as_if_it_always_had() -> No
             "error": None if first["settled"] is None else first["settled"]["error"],
         }
     assert promoted == {"a", "b"}
+
+
+def test_a_row_without_an_event_is_judged_as_an_event_is() -> None:
+    """Method: the values of a stream, row by row, as a replay has them, beside what the messages said."""
+    duel = Duel(TOPIC, SHADOWED.specifications(), SHADOWED.challenger)
+    slot = np.array([duel.admit()])
+    stream = waves(300, names="a")[:96]  # before the first null and the gap, which are the shard's
+    _, said = run(SHADOWED, stream)
+    for record, body in zip(stream, said, strict=True):
+        event = orjson.loads(record.value or b"")
+        judged = duel.step(
+            slot, np.array([float(event["time"])]), np.array([[event["value"]]]), np.empty((1, 0))
+        )
+        told = body["challenger"]
+        assert judged.evidence[0] == told["evidence"]
+        assert judged.by_rule[0] == (told["promoted"] == "rule")
+        first = body["targets"]["value"]["horizons"][0]
+        assert judged.result.prediction[0, 0, 0] == first["prediction"]
 
 
 def test_the_old_champion_learns_on_and_may_come_back() -> None:

@@ -22,6 +22,7 @@ from service.observe.live import (
     GUARD,
     PAGE,
     POINTS_MAX,
+    PROMOTED,
     RESTART,
     WATCHED,
     LiveFeed,
@@ -30,7 +31,7 @@ from service.observe.live import (
 from tests.service.live_events import HOSTILE_NAME, predictions
 
 ROW, TIME, ACTUAL, PREDICTED, LOWER, UPPER, INNER_LOWER, INNER_UPPER = range(8)
-ANOMALY, MARKS, GRADIENT, INFLUENCE, ERRORS, WEIGHTS, STABILITY = range(8, 15)
+ANOMALY, MARKS, GRADIENT, INFLUENCE, ERRORS, WEIGHTS, STABILITY, SHADOW = range(8, 16)
 
 
 def points_of(feed: LiveFeed, name: str) -> list[list[Any]]:
@@ -124,6 +125,25 @@ def test_what_a_guard_did_is_marked_unless_it_is_everyday_and_figures_of_stabili
     expected = messages[3]["targets"]["value"]["stability"]
     assert expected["lyapunov"] < 0.0
     assert points[3][STABILITY] == pytest.approx([expected[name] for name in WATCHED], rel=1e-6)
+
+
+def test_a_promotion_is_marked_and_whose_forecast_it_is_is_told() -> None:
+    feed = LiveFeed()
+    messages = list(predictions(["a"], 4))
+    told: dict[str, Any] = {"model_version": "x", "targets": {}, "promoted": None}
+    messages[1]["challenger"] = told | {"place": "challenger", "evidence": 2.5}
+    messages[2]["challenger"] = told | {"place": "model", "evidence": 120.0, "promoted": "rule"}
+    messages[3]["challenger"] = told | {"place": "model", "evidence": 1.0}
+    for message in messages:
+        feed.prediction(message)
+    points = points_of(feed, "a")
+    assert [point[MARKS] for point in points] == [0, 0, PROMOTED, 0]
+    assert [point[SHADOW] for point in points] == [
+        None,
+        ["model", 2.5],
+        ["challenger", 120.0],
+        ["challenger", 1.0],
+    ]
 
 
 def test_what_becomes_of_the_worker_is_news_while_no_prediction_comes() -> None:

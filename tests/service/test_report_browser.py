@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from service.settings import Settings
 from service.tools.report import recorder
 from service.tools.score import Share
 from service.tools.tables import Wanted
@@ -133,6 +135,29 @@ def test_it_zooms_by_pointer_button_and_keyboard(page: Page, tmp_path: Path) -> 
     assert page.text("#seen") == "all 400 rows"
     page.driver.find_element(By.CSS_SELECTOR, "#moments button").click()
     assert page.text("#seen").startswith("rows ")
+    assert page.console() == []
+
+
+def test_a_challenger_has_its_figures_and_its_promotion_is_marked_and_told(
+    page: Page, tmp_path: Path
+) -> None:
+    settings = Settings.model_validate(
+        {
+            "model": {"profile": "fast", "experts": ["last_value"]},
+            "challenger": {"experts": ["last_value", "linear"]},
+        }
+    )
+    show(page, tmp_path, table(tmp_path / "a.csv", ROWS, value=wave(ROWS)), settings=settings)
+    assert re.match(r"The challenger answers from row \d+ on", page.text("#duel"))
+    assert page.driver.find_element(By.ID, "promoted-key").is_displayed()
+    assert not page.driver.find_element(By.ID, "guard-key").is_displayed()
+    assert "with experts repeat the last value, linear (RLS); promoted where it saves 5.0%" in page.text(
+        "#about"
+    )
+    assert min(page.run(PAINTED, "")) > 0.01
+    for name in ("makes", "evidence"):
+        assert page.driver.find_element(By.ID, f"figure-{name}").is_displayed()
+    assert "the challenger, had it always answered" in page.text("#methods")
     assert page.console() == []
 
 

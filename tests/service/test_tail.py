@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from models.bank import Bank
 from service.connection import client_options
@@ -19,7 +19,7 @@ from service.settings import Settings
 from service.stream.messages import PredictionEncoder, encode_dead_letter
 from service.tools.embedded import embedded_broker
 from service.tools.problem import CommandError
-from service.tools.tail import TailOptions, run
+from service.tools.tail import TailOptions, run, show
 from service.topics import ensure_topics
 
 
@@ -93,6 +93,23 @@ def test_predictions_are_a_line_for_people(settings: Settings) -> None:
 
 def test_no_more_than_was_asked_for(settings: Settings) -> None:
     assert len(tail(settings, count_max=1)) == 1
+
+
+def test_whose_forecast_it_is_and_a_promotion_are_told(settings: Settings) -> None:
+    (message,) = predictions(settings, "c", 1)
+    body = json.loads(message.value)
+
+    def line(**challenger: Any) -> str:
+        value = json.dumps(body | {"challenger": challenger} if challenger else body).encode()
+        (only,) = show(ConsumerRecord("t", 0, 0, 0, 0, b"c", value, None, 0, 0, ()), TailOptions())
+        return only
+
+    told = {"promoted": None, "evidence": 2.5}
+    assert "answers" not in line()
+    assert line(**told, place="challenger").endswith("model answers, evidence 2.5 for the challenger")
+    assert line(**told | {"promoted": "rule"}, place="model").endswith(
+        "CHALLENGER PROMOTED by rule  challenger answers, evidence 2.5 for the model"
+    )
 
 
 def test_json_is_the_message_itself(settings: Settings) -> None:

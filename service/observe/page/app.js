@@ -5,7 +5,7 @@ import * as words from "./words.js";
 
 const SILENCE_MS = 5000; // The server sends something each second; after this long it is taken for gone.
 const RETRY_MS = 1000;
-const COLUMNS = ["rows", "times", "actual", "predicted", "lower", "upper", "innerLower", "innerUpper", "anomaly", "marks", "gradient", "influence", "errors", "weights", "stability"];
+const COLUMNS = ["rows", "times", "actual", "predicted", "lower", "upper", "innerLower", "innerUpper", "anomaly", "marks", "gradient", "influence", "errors", "weights", "stability", "shadow"];
 
 const $ = (id) => document.getElementById(id);
 let panels = new Map();
@@ -78,15 +78,19 @@ function makeCard(index, panel) {
   });
   const heading = document.createElement("h3");
   heading.append(button);
-  const badge = document.createElement("span");
-  badge.className = "badge";
+  const [answers, badge] = ["answers", "badge"].map((name) => {
+    const element = document.createElement("span");
+    element.className = name;
+    return element;
+  });
   const chart = document.createElement("div");
   chart.className = "chart";
   chart.setAttribute("role", "img");
   chart.setAttribute("aria-label", `Values and forecasts of ${panel.name}`);
+  heading.append(answers);
   card.append(heading, badge, chart);
   $("panels").append(card);
-  panel.card = { card, button, badge, chart };
+  panel.card = { card, button, answers, badge, chart };
   panel.small = seriesChart(chart, panel, { small: true });
 }
 
@@ -94,6 +98,7 @@ function drawCard(panel) {
   const { text, kind } = words.skillBadge(standing(panel).skill);
   panel.card.badge.textContent = text;
   panel.card.badge.dataset.kind = kind;
+  panel.card.answers.textContent = panel.shadow.at(-1)?.[0] === "challenger" ? "by the challenger" : "";
   panel.small.draw();
 }
 
@@ -176,6 +181,7 @@ function drawDetail() {
   const { error, best, skill } = standing(panel);
   $("detail-sentence").textContent = words.errorSentence(error, best?.error, best?.name, state.error_span, panel.rows.at(-1) + 1);
   $("detail-sentence").dataset.kind = words.skillBadge(skill).kind;
+  setText($("shadow-sentence"), words.shadowText(panel.shadow.at(-1)));
   setText($("stability-reading"), words.stabilityText(panel.stability.at(-1)));
   for (const { draw } of detail.charts) draw();
   read(panel, detail.charts[0].chart.cursor.idx);
@@ -184,6 +190,7 @@ function drawDetail() {
 // The head --------------------------------------------------------------------------------------
 
 function drawHead() {
+  $("promoted-key").hidden = [...panels.values()].every((panel) => panel.shadow.at(-1) == null);
   if (state.horizon) setText($("forecast-key"), words.forecastText(state.horizon));
   $("rate").textContent = words.rateText(state.rate);
   $("events").textContent = words.countText(state.events);

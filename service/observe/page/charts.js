@@ -6,8 +6,11 @@ import { axisText, timeText } from "./words.js";
 export const DRIFT = 1;
 export const RESTART = 2;
 export const GUARD = 4;
+export const PROMOTED = 8;
 // An anomaly score is the share of past events that were less surprising: this is one event in 200.
 export const ANOMALY = 0.995;
+// Lines over the whole height, by their bit: colour and dashes.
+const MARKS = [[DRIFT, "drift", []], [RESTART, "restart", [4, 3]], [GUARD, "guard", [1, 2]], [PROMOTED, "promoted", []]];
 const PADDING = 16; // At the right of a chart, in pixels.
 const FONT = "11px system-ui, sans-serif";
 
@@ -88,7 +91,7 @@ export function valueRange(panel, [from, to] = [0, panel.rows.length - 1]) {
   return [bottom - pad, top + pad];
 }
 
-// Drift and restarts are lines over the whole height, anomalies are rings on the value: from `ringsFrom` on, where a
+// Drift, restarts, guards and promotions are lines over the whole height, anomalies are rings on the value: from `ringsFrom` on, where a
 // panel has too many to ring them all.
 function drawMarks(chart, panel) {
   const { ctx, bbox } = chart;
@@ -99,11 +102,11 @@ function drawMarks(chart, panel) {
   ctx.clip();
   for (let i = 0; i < panel.rows.length; i += 1) {
     const x = chart.valToPos(panel.rows[i], "x", true);
-    for (const [bit, name, dash] of [[DRIFT, "drift", []], [RESTART, "restart", [4 * pixel, 3 * pixel]], [GUARD, "guard", [pixel, 2 * pixel]]]) {
+    for (const [bit, name, dash] of MARKS) {
       if (!(panel.marks[i] & bit)) continue;
       ctx.strokeStyle = colour(name);
       ctx.lineWidth = 1.5 * pixel;
-      ctx.setLineDash(dash);
+      ctx.setLineDash(dash.map((length) => length * pixel));
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);

@@ -77,6 +77,13 @@ export function stabilityText(figures) {
   return `${memory}${looked}.${units}${slower}`;
 }
 
+// Who answers, and how the other one stands: evidence of 1 says nothing for or against it.
+export function shadowText(shadow) {
+  if (!shadow) return "";
+  const [answers, evidence] = shadow;
+  return `The ${answers} answers; evidence that the ${answers === "model" ? "challenger" : "model"} is better: ${rounded.format(evidence)}.`;
+}
+
 function ago(seconds) {
   const [value, unit] = seconds < 90 ? [seconds, "s"] : seconds < 5400 ? [seconds / 60, "min"] : [seconds / 3600, "h"];
   return `${Math.max(0, Math.round(value))}\u00a0${unit}`;

@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.specification import DRIFT_STREAMS, Specification
+from models.specification import DRIFT_STREAMS
 from service.observe.catalog import NAIVE
+from service.tools.learners import Learners
 from service.tools.report.buckets import Array, Buckets
 from service.tools.report.recorder import History, Layout, Recorder
 from service.tools.score import BASELINE, Score
 from service.tools.tables import Table
 
+PROMOTIONS_MAX = 20
+"""Promotions of a series that are listed."""
 OVERVIEW_MAX = 200
 """Series of the list of all: the worst, if there are more."""
 VALUE_DIGITS = 5
@@ -55,10 +58,10 @@ class Asked:
 
 
 def document(
-    asked: Asked, specification: Specification, files: Sequence[File], score: Score, recorder: Recorder
+    asked: Asked, learners: Learners, files: Sequence[File], score: Score, recorder: Recorder
 ) -> dict[str, Any]:
     """Return all that the page shows."""
-    summary = score.summary(0.0)
+    summary, specification = score.summary(0.0), learners.specification
     layout = recorder.layout
     series = []
     for (index, target), history in recorder.histories.items():
@@ -74,6 +77,11 @@ def document(
                 "scores": summary["series"][history.name],
                 "points": _points(history.points, layout),
                 "figures": _figures(history.figures, layout),
+                "promotions": [
+                    {"row": one.row, "time": one.time, "place": one.place, "evidence": one.evidence}
+                    for one in learners.promotions
+                    if one.series == history.name
+                ][:PROMOTIONS_MAX],
                 "moments": [_finite(one._asdict()) for one in history.moments],
             }
         )
@@ -87,6 +95,8 @@ def document(
             "version": specification.version(),
             "specification": asdict(specification),
         },
+        "makes": list(learners.places),
+        "challenger": _challenger(learners),
         "standardised": asked.standardised,
         "experts": list(specification.experts),
         "naive": [name for name in specification.experts if name in NAIVE],
@@ -153,6 +163,8 @@ def _points(table: Buckets, layout: Layout) -> dict[str, Any]:
         "steps": int(steps[0]) if regular else steps,
         "anomaly": _round(table.column("anomaly_score"), 4),
         "drift": np.flatnonzero(table.column("drift")),
+        "guard": np.flatnonzero(table.column("guard")),
+        "promoted": np.flatnonzero(table.column("promoted")) if layout.makes else [],
         **values,
         "horizons": horizons,
     }
@@ -176,6 +188,7 @@ def _figures(table: Buckets, layout: Layout) -> dict[str, Any]:
             "weights": [
                 _round(table.column(f"weight.{h}.{expert}") / rows, 4) for expert in range(layout.n_experts)
             ],
+            "makes": [_short(table.column(f"absolute.{h}.{make}") / each) for make in layout.makes],
         }
     highest = ("gradient_norm", "influence_norm", "spectral_radius", "saturated_ratio")
     return {
@@ -189,8 +202,31 @@ def _figures(table: Buckets, layout: Layout) -> dict[str, Any]:
             for stream in DRIFT_STREAMS
         },
         **{name: _marked(table.column(name)) for name in ("clipped", "skipped")},
+        **(_duel(table, rows) if layout.makes else {}),
         "updated": int(table.column("updated").sum()),
         "horizons": horizons,
+    }
+
+
+def _duel(table: Buckets, rows: Array) -> dict[str, Any]:
+    return {
+        "evidence": _round(table.column("evidence"), 3),
+        "answers": _round(table.column("answers") / rows, 3),
+    }
+
+
+def _challenger(learners: Learners) -> dict[str, Any] | None:
+    """Return how the challenger differs from the model, and when it is promoted; None where there is none."""
+    if not learners.places:
+        return None
+    own, other = (asdict(make) for make in learners.makes)
+    return {
+        "version": learners.makes[1].version(),
+        "changes": {name: value for name, value in other.items() if value != own[name]},
+        "promotion": learners.rule.promotion,
+        "margin": learners.rule.margin,
+        # In units of the chart: from here on it is promoted.
+        "threshold": math.log10(1.0 / learners.rule.alpha),
     }
 
 

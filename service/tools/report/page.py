@@ -24,7 +24,7 @@ from service.tools.report.recorder import Recorder
 OWN = Path(__file__).parent / "page"
 VENDOR = LIVE / "vendor" / "uplot"
 STYLES = (VENDOR / "uPlot.min.css", LIVE / "style.css", OWN / "report.css")
-MODULES = (LIVE / "words.js", LIVE / "charts.js", OWN / "figures.js", OWN / "facts.js", OWN / "report.js")
+MODULES = (LIVE / "words.js", LIVE / "charts.js", OWN / "facts.js", OWN / "figures.js", OWN / "report.js")
 BYTES_MAX = 15_000_000
 """A page of this size still opens in about a second."""
 

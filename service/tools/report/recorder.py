@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.bank import StepResult
+from models.bank import GUARD_ACTIONS, GUARD_EVERYDAY, StepResult
 from models.specification import DRIFT_STREAMS, Specification
+from service.stream.duel import Judged
 from service.tools.report.buckets import Array, Buckets
 
 SERIES_MAX = 24
@@ -47,6 +48,13 @@ PER_EXPERT = ("expert_errors", "weights")
 DRIFTS, STATISTICS = ([f"{name}.{stream}" for stream in DRIFT_STREAMS] for name in PER_STREAM)
 
 
+DUEL = ("evidence", "answers", "promoted")
+"""Where two makes learn: log10 of the evidence, whether the challenger answers, whether something was promoted."""
+EVIDENCE_MIN = 1e-6
+"""Far below 1 the evidence says no more than that a trial is lost."""
+GUARD_MARKED = sum(1 << bit for bit, name in enumerate(GUARD_ACTIONS) if name not in GUARD_EVERYDAY)
+
+
 class Moment(NamedTuple):
     """A row with a high anomaly score. `predicted` and the interval are those made for it one horizon before."""
 
@@ -69,18 +77,21 @@ class Round(NamedTuple):
     times: Array
     values: Array
     result: StepResult
+    judged: Judged | None = None
+    """Where two makes learn, what each of them said."""
 
 
 class Layout:
     """Where each figure stands in a row that is taken in, and which columns the two tables have."""
 
-    def __init__(self, specification: Specification) -> None:
+    def __init__(self, specification: Specification, makes: Sequence[str] = ()) -> None:
+        self.makes = tuple(makes)
         horizons, n_experts = specification.horizons, len(specification.experts)
         spread = np.linspace(0, len(horizons) - 1, min(len(horizons), HORIZONS_MAX))
         self.kept = np.unique(np.rint(spread).astype(np.int64))
         self.horizons = tuple(horizons[at] for at in self.kept)
         self.n_experts = n_experts
-        names = ["time", "value", *SCALARS]
+        names = ["time", "value", *SCALARS, "guard", *(DUEL if makes else ())]
         names += [f"{name}.{stream}" for name in PER_STREAM for stream in DRIFT_STREAMS]
         names += [f"{name}.{h}" for name in PER_HORIZON for h in self.horizons]
         names += [
@@ -89,6 +100,7 @@ class Layout:
             for h in self.horizons
             for expert in range(n_experts)
         ]
+        names += [f"make_errors.{h}.{make}" for make in self.makes for h in self.horizons]
         self.place = {name: at for at, name in enumerate(names)}
 
     def rows(self, rounds: Sequence[Round]) -> Array:
@@ -105,9 +117,15 @@ class Layout:
         times = np.concatenate([one.times for one in rounds])
         parts = [np.broadcast_to(times[:, None, None], (*shape, 1)), values[..., None]]
         parts += [field(name)[..., None] for name in SCALARS]
+        parts += [((field("guard").astype(np.int64) & GUARD_MARKED) > 0)[..., None]]
+        judged = [one.judged for one in rounds if one.judged is not None]
+        if self.makes:
+            parts += [np.broadcast_to(one[:, None, None], (*shape, 1)) for one in _duel(judged)]
         parts += [field(name) for name in PER_STREAM]
         parts += [field(name)[..., self.kept] for name in PER_HORIZON]
         parts += [field(name)[..., self.kept, :].reshape(*shape, -1) for name in PER_EXPERT]
+        for make in range(len(self.makes)):
+            parts.append(np.concatenate([one.results[make].error[..., self.kept] for one in judged]))
         return np.concatenate(parts, axis=-1, dtype=np.float64)
 
     def points(self) -> Buckets:
@@ -119,7 +137,7 @@ class Layout:
                 "first": ["time"],
                 "low": ["value_low", *low],
                 "high": ["value_high", "anomaly_score", *high],
-                "total": ["drift"],
+                "total": ["drift", "guard", *(["promoted"] if self.makes else [])],
             }
         )
 
@@ -132,8 +150,26 @@ class Layout:
             for h in self.horizons
             for expert in range(self.n_experts)
         ]
-        high = [*STATISTICS, "gradient_norm", "influence_norm", "spectral_radius", "saturated_ratio"]
+        totals += [f"absolute.{h}.{make}" for make in self.makes for h in self.horizons]
+        if self.makes:
+            totals += ["answers"]
+        high = [
+            *STATISTICS,
+            *(["evidence"] if self.makes else []),
+            "gradient_norm",
+            "influence_norm",
+            "spectral_radius",
+            "saturated_ratio",
+        ]
         return Buckets({"high": high, "total": [*DRIFTS, "clipped", "skipped", "updated", *totals]})
+
+
+def _duel(judged: Sequence[Judged]) -> list[Array]:
+    """Return the columns of DUEL."""
+    evidence = np.concatenate([one.evidence for one in judged])
+    answers = np.concatenate([one.champion for one in judged]).astype(np.float64)
+    promoted = np.concatenate([one.by_rule for one in judged]).astype(np.float64)
+    return [np.log10(np.maximum(evidence, EVIDENCE_MIN)), answers, promoted]
 
 
 class History:
@@ -167,6 +203,9 @@ class History:
         place, n = self._layout.place, len(block)
         columns = {name: block[:, place[name]] for name in ("time", "anomaly_score")}
         columns["drift"] = np.maximum.reduce([block[:, place[name]] for name in DRIFTS])
+        columns["guard"] = block[:, place["guard"]]
+        if self._layout.makes:
+            columns["promoted"] = block[:, place["promoted"]]
         columns["value_low"] = columns["value_high"] = block[:, place["value"]]
         for h in self._layout.horizons:
             made = past[len(self._before) - h :][:n]
@@ -188,6 +227,10 @@ class History:
                 at = f"{h}.{expert}"
                 columns[f"absolute.{at}"] = np.abs(block[:, place[f"expert_errors.{at}"]])
                 columns[f"weight.{at}"] = block[:, place[f"weights.{at}"]]
+            for make in self._layout.makes:
+                columns[f"absolute.{h}.{make}"] = np.abs(block[:, place[f"make_errors.{h}.{make}"]])
+        if self._layout.makes:
+            columns |= {name: block[:, place[name]] for name in ("evidence", "answers")}
         return columns
 
     def _keep_moments(self, time_texts: Sequence[str], block: Array, points: dict[str, Array]) -> None:
@@ -211,8 +254,8 @@ class History:
 class Recorder:
     """The histories of a replay's first series."""
 
-    def __init__(self, specification: Specification) -> None:
-        self.layout = Layout(specification)
+    def __init__(self, specification: Specification, makes: Sequence[str] = ()) -> None:
+        self.layout = Layout(specification, makes)
         self.histories: dict[tuple[int, int], History] = {}
         """By the series' index in the score, and the target's place."""
         self._columns = (self.layout.points().n_columns, self.layout.figures().n_columns)

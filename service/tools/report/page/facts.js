@@ -13,6 +13,7 @@ function figureText(value) {
   return size !== 0 && (size >= 1e9 || size < 1e-3) ? value.toExponential(3) : few.format(value);
 }
 
+export const MAKE_COLOURS = ["linear", "promoted"];
 const FILES_MAX = 12; // Those of which rows were skipped come first.
 const DAY = 86_400_000;
 
@@ -90,6 +91,12 @@ export function fillFacts(data) {
   add(about, files.length > 1 ? "Files" : "File", ...lines);
   const { specification, profile, version } = data.model;
   add(about, "Model", `profile ${profile}, make ${version}: ${specification.experts.map(expertText).join(", ")}; ${rowsAhead(data.horizons_all)} ahead`);
+  if (data.challenger) {
+    const { version: make, changes, promotion, margin } = data.challenger;
+    const changed = Object.entries(changes).map(([name, value]) => `${name.replaceAll("_", " ")} ${Array.isArray(value) ? value.map(expertText).join(", ") : value}`);
+    const when = promotion === "rule" ? `promoted where it saves ${share(margin)} of the error` : "not promoted but by command";
+    add(about, "Challenger", `make ${make}, with ${changed.join("; ")}; ${when}`);
+  }
   const shown = data.series.length;
   add(about, "Time", spanText(data.series));
   if (data.series_all > shown) add(about, "Charts", `of the first ${countText(shown)} of ${countText(data.series_all)} series`);
@@ -174,6 +181,14 @@ export function fillOverview(data, choose) {
   });
 }
 
+// Which of the two makes answered, and from when on.
+export function duelText(data, series) {
+  if (!data.challenger) return "";
+  const [first, ...more] = series.promotions.map(({ row, time, place }) => `the ${place} answers from row ${countText(row)} on (${momentText(time)})`);
+  if (!first) return "The model answered to the end: its challenger did not prove better.";
+  return `${first[0].toUpperCase()}${[first, ...more].join("; then ").slice(1)}.`;
+}
+
 export function fillScores(data, series, chosen) {
   const rows = Object.entries(series.scores.horizons).map(([horizon, one]) => ({ horizon, skill: skillOf(one, data), ...one }));
   const columns = [
@@ -193,6 +208,8 @@ export function fillScores(data, series, chosen) {
 export function fillMethods(data, scores, methods, horizon) {
   byId("methods-title").textContent = `The mixture and its experts, ${rowsAhead([horizon])} ahead`;
   const rows = methods.map((method) => ({ ...method, ...(method.forecast ? scores : scores.experts[method.name]) }));
+  const makes = data.makes.map((name, place) => ({ text: `the ${name}, had it always answered`, colour: MAKE_COLOURS[place], ...scores.makes[name] }));
+  rows.splice(1, 0, ...makes);
   const named = ({ text, colour }) => {
     const [holder, swatch] = [document.createElement("span"), document.createElement("i")];
     swatch.className = colour;

@@ -2,6 +2,7 @@
 /* global uPlot */
 
 import { ANOMALY, axes, colour, create, decades, drawnOut, errorChart, expertColour, line, normChart, pointing, rowRange, weightChart } from "./charts.js";
+import { MAKE_COLOURS } from "./facts.js";
 import { axisText, countText, expertText, valueText } from "./words.js";
 
 const RARE_MAX = 10_000; // Rarer than the score tells.
@@ -87,6 +88,9 @@ const fromZero = (least) => (_, high) => [0, Math.max(least, (high ?? 0) * 1.08)
 const placesOf = (pairs, panel) => pairs.map(([place]) => panel.rows[place]);
 const scoredFrom = ({ series }) => ({ rows: series.warmup > 0 ? [series.warmup] : [], name: "restart", dash: [4, 3] });
 
+const promotedAt = ({ series }) => ({ rows: series.promotions.map(({ row }) => row), name: "promoted" });
+const PROMOTION = { text: "promotion", colour: "promoted", form: "bar" };
+
 // Each: a title, what its key says, and how it is drawn. `shown` tells where it would say nothing.
 export const FIGURES = [
   {
@@ -107,6 +111,41 @@ export const FIGURES = [
         chart,
         key: methods.map((method, place) => ({ ...method, form: "line", column: columns[place], toggles: methods.length - place })),
       };
+    },
+  },
+  {
+    name: "makes",
+    title: "Model and challenger",
+    shown: ({ data }) => data.challenger != null,
+    caption: ({ data, buckets, width }) =>
+      `Mean absolute error of each over ${countText(buckets * width)} rows, ${data.standardised ? "standardised" : "in the series' own unit"}, whichever answered.`,
+    make(element, view, hooks) {
+      const { figures, buckets, data } = view;
+      const columns = figures.makes.map((column) => rolling(column, figures.n, buckets).map((value) => (value == null ? null : value / view.series.unit)));
+      const lines = columns.map((column, place) => ({ name: MAKE_COLOURS[place], column, width: 2 }));
+      const key = [...columns.map((column, place) => ({ text: `the ${data.makes[place]}`, colour: MAKE_COLOURS[place], form: "line", column })), PROMOTION];
+      return { ...linesChart(element, view.panel, { lines, range: fromZero(0), marks: { uprights: [promotedAt(view)] } }, hooks), key };
+    },
+  },
+  {
+    name: "evidence",
+    title: "Evidence",
+    shown: ({ data }) => data.challenger != null,
+    caption: ({ data }) =>
+      `That what is in the shadow is better by ${percent(data.challenger.margin)}, as a power of ten: 0 at the beginning of a trial. ${data.challenger.promotion === "rule" ? "At the dashed line it takes over, and a trial with the places changed begins." : "It takes over by command alone."}`,
+    make(element, view, hooks) {
+      const { evidence: column, answers } = view.figures;
+      const { threshold } = view.data.challenger;
+      const marks = { uprights: [promotedAt(view)], levels: [{ value: threshold, name: "muted" }] };
+      const range = (low, high) => [Math.min(low ?? 0, -0.5), Math.max(high ?? 0, threshold) * 1.15];
+      const who = (share) => (share == null ? "–" : share >= 0.5 ? "the challenger" : "the model");
+      const key = [
+        { text: "evidence 10^", colour: "influence", form: "line", column },
+        { text: "promoted at", colour: "muted", form: "limit" },
+        PROMOTION,
+        { text: "answers:", colour: "forecast", form: "block", column: answers, format: who },
+      ];
+      return { ...linesChart(element, view.panel, { lines: [{ name: "influence", column }], range, marks }, hooks), key };
     },
   },
   {

@@ -1,8 +1,8 @@
 // The report of a replay: reads the data that stand in the page, and draws the series and the horizon that are chosen.
 
-import { ANOMALY, DRIFT, RESTART, seriesChart } from "./charts.js";
+import { ANOMALY, DRIFT, GUARD, PROMOTED, RESTART, seriesChart } from "./charts.js";
 import { FIGURES, makeFigure, methodsOf } from "./figures.js";
-import { clockText, fillFacts, fillMethods, fillMoments, fillOverview, fillScores, valueTextOf } from "./facts.js";
+import { clockText, duelText, fillFacts, fillMethods, fillMoments, fillOverview, fillScores, valueTextOf } from "./facts.js";
 import { countText, errorSentence, forecastText } from "./words.js";
 
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -27,7 +27,9 @@ function pointsOf({ points, rows, warmup }, horizon) {
   const twice = (column) => spread(column, column);
   const starts = low.map((_, i) => i * width);
   const marks = low.map(() => 0);
-  for (const place of points.drift) marks[place] = DRIFT;
+  for (const [places, bit] of [[points.drift, DRIFT], [points.guard, GUARD], [points.promoted, PROMOTED]]) {
+    for (const place of places) marks[place] |= bit;
+  }
   // The dashed line that is the worker's return on the live page says here from where on rows are scored.
   if (warmup > 0 && warmup < rows) marks[Math.floor(warmup / width)] |= RESTART;
   return {
@@ -100,6 +102,9 @@ function show() {
   $("forecast-key").textContent = forecastText(chosen.horizon);
   $("band-key").textContent = `range that should hold ${Math.round(100 * data.level)}% of the values`;
   $("scored-key").hidden = series.warmup === 0;
+  $("guard-key").hidden = series.points.guard.length === 0;
+  $("promoted-key").hidden = series.points.promoted.length === 0;
+  $("duel").textContent = duelText(data, series);
   const thinned = [];
   if (series.points.width > 1) thinned.push(`Too many rows to keep each: ${countText(series.points.width)} rows are drawn as their lowest and highest value.`);
   if (view.width > 1) thinned.push(`Below, each point stands for ${countText(view.width)} rows: errors, shares and widths are means, all else is the highest.`);
