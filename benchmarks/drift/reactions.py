@@ -27,6 +27,7 @@ PERIOD, SPAN = 900, 600
 AFTER = 300
 """Events after each change over which the error is told by itself."""
 HARM_MAX = 0.01
+"""The goal: where nothing changes a reaction costs at most 1% of the error, so that it can be switched on before it is known what changes."""
 WILD = 100
 """Events of a wild hour: one in ten has three times the noise, and nothing else is other."""
 

@@ -74,14 +74,12 @@ class Adwin:
         state["width"] = width
         state["total"] = np.where(valid, state["total"] + clean, state["total"])
         state["square"] = np.where(valid, state["square"] + grown, state["square"])
-        for name in ("counts", "totals", "squares"):
-            state[name] = state[name].copy()
         self._insert(state, np.flatnonzero(valid), clean)
         signal = np.zeros(len(value), dtype=np.bool_)
         asked = np.flatnonzero(valid & (state["seen"] % self.clock == 0) & (state["width"] > EVENTS_MIN))
         if len(asked) > 0:
             either, rise = self._compare(state, asked)
-            state["statistic"] = state["statistic"].copy()
+            state["statistic"] = state["statistic"].copy()  # what `statistic` returned before stays as it was
             state["statistic"][asked] = rise if self.rising else either
             changed = asked[either > 1.0]
             signal[asked[(rise if self.rising else either) > 1.0]] = True

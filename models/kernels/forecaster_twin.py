@@ -98,10 +98,11 @@ class ForecasterTwin:
         self._cycles = np.array(season.CYCLES, dtype=np.int64)
         self._season_at = season_horizons(forecaster.n_horizons)
         self._periods, self._harmonics = np.array(WAVES).T.copy()
+        challenged = forecaster.reaction.challengers is not None
         self._sizes = work.Sizes(
             horizons=forecaster.n_horizons,
             first=int(self._horizons[0]),
-            challengers=int(forecaster.reaction.challengers is not None),
+            challengers=int(challenged),
             rows=int(self._horizons[-1]),
             experts=forecaster.n_experts,
             quantiles=len(forecaster.interval.missed),
@@ -116,7 +117,6 @@ class ForecasterTwin:
         )
         self._work = work.work_for(self._sizes, len(self._cycles), len(WAVES), len(self._season_at))
         self._experts = _experts(forecaster, layout)
-        challenged = forecaster.reaction.challengers is not None
         self._born = _experts(forecaster, layout, "challenger.") if challenged else self._experts
         self._others = others_of(forecaster.watch, Cusum)
         self._layout = layout
@@ -128,8 +128,11 @@ class ForecasterTwin:
             _as_record(self._sizes),
             _as_record(constants),
         )
-        own = _places(layout, experts, self._others, "challenger.") if challenged else None
-        self._born_at = self._settings[0] if own is None else _as_record(own)
+        self._born_at = (
+            _as_record(_places(layout, experts, self._others, "challenger."))
+            if challenged
+            else self._settings[0]
+        )
 
     def unwatched(self) -> None:
         """Leave out from now on what is watched at each event, and with it the ladder: to measure what they cost."""

@@ -1,7 +1,7 @@
 """Goal: every detector that River has signals at the events at which River's does, where River is right.
 
 Method: streams that stay and that change, several seeds, one row of a micro-batch each, with River's own parameters; signals and
-warnings event by event, and what River shows of its statistics. Then three cases, each pinned, in which River's is wrong.
+warnings event by event, and what River shows of its statistics. Then four cases, each pinned, in which River's is wrong.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from models.drift.hddm_a import HddmA
 from models.drift.hddm_w import HddmW
 from models.drift.kswin import Kswin, chance
 from models.drift.page_hinkley import PageHinkley
+from models.drift.watch import detect
 from models.forecast_protocols import DriftDetector
 from models.protocols import Array, BoolArray, State
 from tests.models.streams import rows_of
@@ -80,8 +81,7 @@ def run_ours(detector: DriftDetector, values: Array) -> tuple[BoolArray, BoolArr
     state, every = rows_of(detector.init_state(), rows=rows), np.full(rows, True)
     signals, warnings = np.zeros(values.shape, np.bool_), np.zeros(values.shape, np.bool_)
     for t, row in enumerate(values):
-        signals[t] = detector.update(state, row, every)
-        warnings[t] = ~signals[t] & (detector.statistic(state) > detector.warning)
+        signals[t], warnings[t], _ = detect(detector, state, row, every)
     return signals, warnings, state
 
 
@@ -124,16 +124,18 @@ def test_adwin_has_the_window_that_river_has() -> None:
         np.testing.assert_allclose(state[field], expected, rtol=1e-9, atol=1e-9)
 
 
-def test_ddm_and_the_two_hddm_have_the_means_that_river_has() -> None:
+def test_ddm_eddm_and_the_two_hddm_have_the_figures_that_river_has() -> None:
     values = error_values()
-    means: tuple[tuple[str, str, Callable[[Any], float]], ...] = (
+    figures: tuple[tuple[str, str, Callable[[Any], float]], ...] = (
         ("ddm", "share", lambda d: d._p.get()),
+        ("eddm", "mean", lambda d: d._error_distances.mean.get()),
+        ("eddm", "highest", lambda d: max(d._p2s_prime_max, 0.0)),  # -1 before there is one
         ("hddm_a", "mean", lambda d: d._z.get()),
         ("hddm_a", "cut_mean", lambda d: d._x_min.get()),
         ("hddm_w", "mean", lambda d: d._total.ewma),
         ("hddm_w", "since_weight", lambda d: d._s2_incr.ibc),
     )
-    for name, field, of in means:
+    for name, field, of in figures:
         _, _, state = run_ours(PAIRS[name].ours, values)
         _, _, detectors = run_river(PAIRS[name].river, values)
         np.testing.assert_allclose(state[field], [of(d) for d in detectors], rtol=0, atol=1e-9)
@@ -158,10 +160,15 @@ def test_kswin_signals_where_river_does_if_it_draws_the_same_values() -> None:
             super()._reset()
             self._rng = Drawn(self)
 
-    ours, _, _ = run_ours(detector, values)
-    theirs, _, _ = run_river(Theirs, values)
+    ours, _, state = run_ours(detector, values)
+    theirs, _, detectors = run_river(Theirs, values)
     assert theirs.sum() >= 4
     np.testing.assert_array_equal(ours, theirs)
+    full = state["seen"] >= detector.window
+    assert full.any()
+    chances = [chance(distance, detector.newest) for distance in state["distance"][full].tolist()]
+    expected = [theirs.p_value for theirs, asked in zip(detectors, full, strict=True) if asked]
+    np.testing.assert_allclose(chances, expected, rtol=1e-9)
 
 
 def test_kswin_s_chance_is_the_exact_one() -> None:

@@ -13,7 +13,16 @@ import pytest
 from models.bank import Bank
 from models.protocols import Array
 from models.specification import DRIFT_STREAMS
-from tests.models.streams import SMALL, Stream, run, run_new, side_by_side, state_bytes, step
+from tests.models.streams import (
+    SMALL,
+    Stream,
+    assert_alike,
+    run,
+    run_new,
+    side_by_side,
+    state_bytes,
+    step,
+)
 
 LOSS, INPUTS, CALIBRATION = range(len(DRIFT_STREAMS))
 QUIET = replace(SMALL, experts=("last_value", "linear"))
@@ -114,6 +123,23 @@ def test_the_statistics_are_cusum_s_of_what_the_results_tell() -> None:
                 spread += max(1.0 / 200.0, 1.0 / seen) * (min(off, 20.0 * spread) - spread)
             expected = np.array([loss, inputs, calibration]) / 25.0
             np.testing.assert_allclose(result["drift_statistic"][t, row, 0], expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("detector", ["adwin", "hddm_w"])
+def test_beside_a_compiled_forecaster_detectors_find_and_warn_of_the_drifts_that_numpy_does(
+    detector: str,
+) -> None:
+    pytest.importorskip("numba", reason="the compiled twins need the extra `fast`")
+    specification = replace(QUIET, drift_loss=detector, drift_inputs=detector, drift_calibration=detector)
+    stream, results = noise(factor=4.0), []
+    for compiled in (True, False):
+        bank = Bank(specification, compiled=compiled)
+        assert bank.compiled is compiled
+        results.append(run(bank, [bank.admit() for _ in range(SERIES)], stream))
+    found, expected = results
+    assert_alike(found, expected, tolerance=1e-8)
+    assert found["drift"][..., INPUTS].any()
+    assert found["drift_warning"].any() == (detector == "hddm_w")
 
 
 @pytest.mark.parametrize("compiled", [True, False])

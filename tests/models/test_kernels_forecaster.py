@@ -15,7 +15,16 @@ from models.bank import Bank, NonFiniteError, StepResult
 from models.kernels import forecaster as kernel
 from models.protocols import Array
 from models.specification import PROFILES, Specification, from_profile
-from tests.models.streams import RESULT_NAMES, SMALL, make_stream, row_bytes, run, state_bytes, step
+from tests.models.streams import (
+    RESULT_NAMES,
+    SMALL,
+    assert_alike,
+    make_stream,
+    row_bytes,
+    run,
+    state_bytes,
+    step,
+)
 
 pytest.importorskip("numba", reason="the compiled twins need the extra `fast`")
 
@@ -50,31 +59,6 @@ def banks(specification: Specification, n_series: int) -> tuple[Bank, Bank, list
     slots = [[bank.admit() for _ in range(n_series)] for bank in both]
     assert slots[0] == slots[1]
     return *both, slots[0]
-
-
-def units_of(result: dict[str, Array]) -> dict[str, Array]:
-    """Return what each result is measured in: raw units go by the level, all else is of order one or tells its own size."""
-    level = np.nan_to_num(np.abs(result["prediction"]).max(axis=-1)) + result["scale"]
-    raw = {"prediction", "quantiles", "error", "expert_predictions", "expert_errors", "scale"}
-    units = {}
-    for name, value in result.items():
-        unit = level if name in raw else 1.0 + np.abs(value).reshape(*level.shape, -1).max(axis=-1)
-        units[name] = unit.reshape(*level.shape, *[1] * (value.ndim - level.ndim))
-    return units
-
-
-def assert_alike(found: dict[str, Array], expected: dict[str, Array], tolerance: float) -> None:
-    """Hold numbers to a tolerance, and flags to equality."""
-    units = units_of({name: np.asarray(value) for name, value in expected.items()})
-    for name in RESULT_NAMES:
-        assert found[name].shape == expected[name].shape, name
-        assert found[name].dtype == expected[name].dtype, name
-        if expected[name].dtype == np.bool_:
-            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
-        else:
-            np.testing.assert_array_equal(np.isnan(found[name]), np.isnan(expected[name]), err_msg=name)
-            apart = np.nan_to_num(np.abs(found[name] - expected[name])) / units[name]
-            assert apart.max(initial=0.0) <= tolerance, (name, apart.max())
 
 
 def fields_of(result: StepResult) -> dict[str, Array]:

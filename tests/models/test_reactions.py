@@ -16,8 +16,16 @@ from models.drift.reactions import CHALLENGE, CHOICES, PROVEN, QUICKEN, QUICKEN_
 from models.optimizers.rls import PRIOR_VARIANCE
 from models.protocols import Array, BoolArray, IntArray
 from models.specification import Specification
-from tests.models.streams import RESULT_NAMES, SMALL, Stream, run, side_by_side, state_bytes, step
-from tests.models.test_kernels_forecaster import assert_alike
+from tests.models.streams import (
+    RESULT_NAMES,
+    SMALL,
+    Stream,
+    assert_alike,
+    run,
+    side_by_side,
+    state_bytes,
+    step,
+)
 
 REACTIONS = [choice for choice in CHOICES if choice != "none"]
 BITS = {"quicken": QUICKEN, "reset": RESET, "challenger": CHALLENGE}
@@ -193,9 +201,74 @@ def test_a_challenger_and_the_expert_change_places_after_enough_labels(
             assert after == expected, (name, field)
         changed += not as_before
     assert changed
-    assert found["challenge/former"][0]
+    had_the_place = found["challenge/former"][
+        0, [MAKE.experts.index("linear"), MAKE.experts.index("recurrent")]
+    ]
+    assert had_the_place.sum() == changed
     assert found["challenge/age"][0] == 1
     assert found["challenge/judged"][0] == 0
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(("former", "other"), [("linear", "recurrent"), ("recurrent", "linear")])
+def test_with_the_next_drift_only_the_challenger_that_had_the_place_is_kept(
+    former: str, other: str, *, compiled: bool
+) -> None:
+    """Method: one of two is made to look better, and takes over; then of two like series one is made to drift."""
+    stream, row = series(changes=False), 300
+    specification = replace(MAKE, drift_reaction="challenger")
+    bank, slots = make_bank(specification, compiled=compiled, n=2)
+
+    def both(at: int) -> list[int]:
+        reactions = step(bank, slots, stream, at, [0, 0]).reaction[:, 0]
+        return [int(reaction) for reaction in reactions]
+
+    def change(slot: int, **fields: float | Array) -> None:
+        state = bank.snapshot(slot)
+        for name, value in fields.items():
+            part, field = name.split("__")
+            state[f"{part.replace('_', '.')}/{field}"][0] = value
+        bank.restore(slot, state)
+
+    for at in range(row):
+        both(at)
+    for slot in slots:
+        change(slot, drift_loss__sum=1e6)
+    assert both(row) == [CHALLENGE, CHALLENGE]
+    for at in range(row + 1, row + 20):
+        assert both(at) == [0, 0]
+    place = MAKE.experts.index(former)
+    loss = np.ones((2, len(MAKE.experts)))
+    loss[1, place] = 0.1
+    for slot in slots:
+        change(slot, challenge__judged=JUDGED, challenge__loss=loss)
+    assert both(row + 20) == [TAKEOVER, TAKEOVER]
+    for slot in slots:
+        assert bank.snapshot(slot)["challenge/former"][0].tolist() == [
+            name == former for name in MAKE.experts
+        ]
+    for at in range(row + 21, row + 40):
+        assert both(at) == [0, 0]
+    change(slots[0], drift_loss__sum=1e6)
+    assert both(row + 40) == [CHALLENGE, 0]
+
+    drifted, quiet = (bank.snapshot(slot) for slot in slots)
+    new = Bank(specification)
+    unborn = new.snapshot(new.admit())
+    for name in (field for field in unborn if field.startswith(f"challenger.{other}/")):
+        expected = drifted[f"expert.{other}/lags"] if name.endswith("/lags") else unborn[name]
+        assert drifted[name].tobytes() == expected.tobytes(), name
+    assert quiet[f"challenger.{other}/weights"].tobytes() != unborn[f"challenger.{other}/weights"].tobytes()
+    for name in (field for field in unborn if field.startswith(f"challenger.{former}/")):
+        assert drifted[name].tobytes() == quiet[name].tobytes(), name
+    pending, kept = drifted["challenge/pending"][0], quiet["challenge/pending"][0]
+    assert not pending[:, MAKE.experts.index(other)].any()
+    assert kept[:, MAKE.experts.index(other)].all()
+    assert pending[:, place].tobytes() == kept[:, place].tobytes()
+    assert drifted["challenge/age"][0] == 1
+    assert drifted["challenge/judged"][0] == 0
+    assert not drifted["challenge/loss"].any()
+    assert drifted["challenge/former"].tobytes() == quiet["challenge/former"].tobytes()
 
 
 def test_after_a_thousand_events_a_challenger_is_given_up() -> None:
