@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
@@ -34,6 +35,9 @@ _SAYS_WHAT_TO_DO = (BindError, CheckpointError, FencedError, KafkaError, LogErro
 """Failures that come from outside and say what to do; any other is a bug, and its traceback is shown."""
 COMPILE_TOLD_SECONDS = 5.0
 """So often a start that compiles says that it lives."""
+LAST_READ_SECONDS_MAX = 20.0
+"""Prometheus reads every 15 s (deploy/prometheus/prometheus.yml)."""
+_READ_POLL_SECONDS = 0.25
 _BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -89,9 +93,27 @@ async def _work(settings: Settings) -> BaseException | None:
         app = App(
             settings, learner, (store, publisher), observer=metrics, vitals=health, client_options=options
         )
-        return await app.run(stop)
+        failure = await app.run(stop)
+        if failure is not None and not stop.is_set():
+            await until_read(http, stop)
+        return failure
     finally:
         http.stop()
+
+
+async def until_read(http: HttpServer, stop: asyncio.Event) -> None:
+    """Wait until /metrics was read once more by whoever reads it: what ended the worker is counted there, and goes with it.
+
+    The partitions have been given up, so it holds up nobody else. Where nobody has read it so far, nobody is waited for.
+    """
+    failed_at = time.monotonic()
+    if http.read_at is None:
+        return
+    while http.read_at <= failed_at and time.monotonic() < failed_at + LAST_READ_SECONDS_MAX:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _READ_POLL_SECONDS)
+            return
+    await asyncio.sleep(_READ_POLL_SECONDS)  # for the answer to be sent
 
 
 async def compile_models(settings: Settings) -> None:

@@ -156,12 +156,14 @@ class HttpServer:
 
     def __init__(self, host: str, port: int, metrics: Metrics, health: Health) -> None:
         self._health = health
+        self._metrics = metrics
+        self._read_at: float | None = None
         self._server = Server(
             host,
             port,
             {
                 "/": lambda: Response(INDEX),
-                "/metrics": lambda: Response(metrics.exposition(), metrics.content_type),
+                "/metrics": self._read,
                 "/healthz": lambda: self._answer(health.alive()),
                 "/readyz": lambda: self._answer(health.ready()),
             },
@@ -189,6 +191,16 @@ class HttpServer:
     def url(self) -> str:
         """The address of the index."""
         return self._server.url
+
+    @property
+    def read_at(self) -> float | None:
+        """When /metrics was last read, by the monotonic clock; None before that."""
+        return self._read_at
+
+    def _read(self) -> Response:
+        response = Response(self._metrics.exposition(), self._metrics.content_type)
+        self._read_at = time.monotonic()
+        return response
 
     def _answer(self, verdict: Verdict) -> Response:
         body = {

@@ -101,8 +101,8 @@ class LearnerService(mode.Service):
         while not self.should_stop:
             await self.sleep(_LAG_SECONDS)
             for tp, waiting in self._consumer().lags().items():
-                self._observer.lag(tp.partition, waiting)
-                self._vitals.lag(tp.partition, waiting)
+                self._observer.lag(tp.partition, waiting.known)
+                self._vitals.lag(tp.partition, waiting.certain)
 
 
 class App(faust.App):

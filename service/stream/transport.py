@@ -24,7 +24,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -74,6 +74,29 @@ class FetchState:
     highwater: int | None
     fetched_to: int
     heard: int | None
+
+
+class Waiting(NamedTuple):
+    """How many records of a partition wait."""
+
+    certain: int
+    """In hand, and the rest if the broker has just said so: no old figure, by which a silent broker would look like a stuck worker."""
+    known: int
+    """In hand, and the rest as the broker last said: a fetch may take long to be worked through, and the log does not shrink meanwhile."""
+
+
+def waiting_of(state: FetchState, in_hand: int, expected: int, *, heard: bool) -> Waiting:
+    """Return what waits.
+
+    Args:
+        state: of the fetching.
+        in_hand: records that were fetched and not yet taken.
+        expected: where the next fetch begins.
+        heard: whether the broker has said something new.
+    """
+    # The log's end counts transactions' markers too, so it is compared with the fetching, which passes them.
+    rest = 0 if state.highwater is None else max(0, state.highwater - max(state.fetched_to, expected))
+    return Waiting(in_hand + rest if heard else in_hand, in_hand + rest)
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -254,27 +277,25 @@ class Consumer(driver.Consumer):
                 return
             await asyncio.sleep(0.05)
 
-    def lags(self) -> dict[TP, int]:
-        """Return how many records wait, of the partitions of which the broker has said something since the last call.
+    def lags(self) -> dict[TP, Waiting]:
+        """Return how many records wait, of the partitions that have some in hand or of which the broker has just said something.
 
         Raises:
             LogError: a log has ended before our offset for some time.
         """
         positions = cast(OnwardApp, self.app).positions()
-        lags: dict[TP, int] = {}
+        lags: dict[TP, Waiting] = {}
         for tp, expected in self._expected.items():
             state = cast(ConsumerThread, self._thread).fetch_state(tp)
             if state is None or tp.partition not in positions:
                 continue
-            # What was fetched and not yet taken waits for certain; the rest as far as the broker has just said so.
-            # The log's end counts transactions' markers too, so it is compared with the fetching, which passes them.
-            waiting = len(self._fetched[tp])
-            if state.highwater is not None and self._heard.get(tp) != (state.heard, state.highwater):
+            in_hand = len(self._fetched[tp])
+            heard = state.highwater is not None and self._heard.get(tp) != (state.heard, state.highwater)
+            if heard and state.highwater is not None:
                 self._heard[tp] = (state.heard, state.highwater)
                 self._require_end(tp, positions[tp.partition], state.highwater)
-                lags[tp] = waiting + max(0, state.highwater - max(state.fetched_to, expected))
-            elif waiting:
-                lags[tp] = waiting
+            if heard or in_hand:
+                lags[tp] = waiting_of(state, in_hand, expected, heard=heard)
         return lags
 
     def _require_end(self, tp: TP, position: int, end: int) -> None:
