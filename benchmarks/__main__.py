@@ -14,6 +14,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
 from benchmarks import accuracy, challenger, coverage, faults, missing, robust  # noqa: E402
+from benchmarks.alerts import command as alerts  # noqa: E402
 from benchmarks.drift import command as drift  # noqa: E402
 from benchmarks.kernels import command as kernels  # noqa: E402
 from benchmarks.nab import command as nab  # noqa: E402
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "faults": faults.main,
     "drift": drift.main,
     "challenger": challenger.main,
+    "alerts": alerts.main,
 }
 
 
@@ -42,7 +44,7 @@ def main() -> int:
     )
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks"), help="folder for the JSON")
     parser.add_argument("--quick", action="store_true", help="a small part of each, to see that it runs")
-    parser.add_argument("--only", nargs="+", help="of the tasks or kernels, these")
+    parser.add_argument("--only", nargs="+", help="of the tasks, kernels or alerts, these")
     parser.add_argument("--stability", action="store_true", help="of the kernels, what their figures cost")
     parser.add_argument("--reactions", action="store_true", help="of drift: what reacting to it gains")
     arguments = parser.parse_args()
