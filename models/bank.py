@@ -8,11 +8,11 @@ are gathered, the forecaster runs on the copies, and they are written back when 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 
 import numpy as np
 
 from models.audit import Audit, Audits
+from models.events import VALUE_ABS_MAX, NonFiniteError, check_events, checked_pools
 from models.experts.cell_updates import step_size
 from models.experts.recovery import ACTIONS as GUARD_ACTIONS
 from models.experts.recovery import ATTEND
@@ -21,16 +21,19 @@ from models.experts.watch import FIGURES as STABILITY_FIGURES
 from models.forecast_protocols import RecurrentExpert
 from models.forecaster import Forecaster
 from models.kernels import fused_forecaster_for
+from models.pooling import NONE, SharedFields
 from models.protocols import Array, BoolArray, Fields, IntArray
 from models.records import Layout, Parts, Record, write
 from models.specification import Specification
 from models.stability import memory_horizon
-from models.step_result import StepResult
+from models.step_result import StepResult, by_target, joined
 
 __all__ = [
     "GUARD_ACTIONS",
     "GUARD_EVERYDAY",
+    "NONE",
     "STABILITY_FIGURES",
+    "VALUE_ABS_MAX",
     "Array",
     "Audit",
     "Bank",
@@ -42,14 +45,6 @@ __all__ = [
     "memory_horizon",
     "step_size",
 ]
-
-
-VALUE_ABS_MAX = 1e100
-"""Larger inputs are refused: products of them would leave float64's range somewhere in a model's state."""
-
-
-class NonFiniteError(ValueError):
-    """A value that is not finite or far too large came in, or would have gone out. The series concerned are as they were."""
 
 
 class Bank:
@@ -83,13 +78,21 @@ class Bank:
         self._slabs = self._layout.views(self._records)
         self._free = list(range(self._capacity - 1, -1, -1))
         self._used: set[int] = set()
-        self._kernel = fused_forecaster_for(self._forecaster, self._layout) if compiled else None
+        self._shared = SharedFields(self._layout, self._forecaster.experts)
+        self._kernel = (
+            fused_forecaster_for(self._forecaster, self._layout, self._shared) if compiled else None
+        )
         self._audit = Audits(self, lambda: Bank(specification, capacity=1, compiled=compiled))
 
     @property
     def compiled(self) -> bool:
         """Whether events go through a compiled twin."""
         return self._kernel is not None
+
+    @property
+    def pooled(self) -> bool:
+        """Whether there are experts that share what they learn, if they are given pools."""
+        return bool(self._shared)
 
     def warm(self) -> None:
         """Compile what the first events would have to wait for; no series is touched. Nothing to do without a twin."""
@@ -99,7 +102,8 @@ class Bank:
         for record, new in zip(scratch, self._new, strict=True):
             record[0] = new
         features = np.zeros((n_targets, self.specification.n_inputs))
-        self._kernel(scratch, np.zeros(1, np.int64), np.zeros(1), np.zeros((1, n_targets)), features)
+        one = np.zeros(1, np.int64)
+        self._kernel(scratch, one, one + NONE, np.zeros(1), np.zeros((1, n_targets)), features)
 
     @property
     def series_count(self) -> int:
@@ -140,7 +144,9 @@ class Bank:
         for record, new in zip(self._records, self._new, strict=True):
             record[slots] = new
 
-    def step(self, slots: IntArray, times: Array, values: Array, features: Array) -> StepResult:
+    def step(
+        self, slots: IntArray, times: Array, values: Array, features: Array, pools: IntArray | None = None
+    ) -> StepResult:
         """Take one event of each of B series: settle, learn, advance, predict.
 
         Args:
@@ -148,6 +154,8 @@ class Bank:
             times: event times in seconds, (B,).
             values: the targets, raw units, (B, K); NaN where one is missing: it is predicted past, and not learned from.
             features: the exogenous features, (B, F); NaN where one is missing, which counts as its running mean.
+            pools: slots of the pools that the series' pooled experts learn in, -1 for by themselves, (B,); without it all do. See
+                `models.pooling`; with it the order of the events counts.
 
         Raises:
             NonFiniteError: an input is infinite or over VALUE_ABS_MAX, or a time NaN: every series is as it was. Or a result would not
@@ -156,20 +164,42 @@ class Bank:
             ValueError: shapes do not fit, a slot is not in use or stands twice; every series is as it was.
         """
         slots = np.asarray(slots, dtype=np.int64)
-        self._check(slots, times, values, features)
-        joined = self._inputs(slots, values, features)
-        if self._kernel is not None:
-            result, sound = self._kernel(self._records, slots, times, values, joined)
-        else:
-            result, sound = self._step(slots, times, values, joined)
-        self._react(slots, result, sound)
-        self._react_to_drift(slots, result, sound)
-        if not sound.all():
+        check_events(self.specification, self._used, slots, times, values, features)
+        pools = checked_pools(self._used, slots, pools)
+        inputs = self._inputs(slots, values, features)
+        results: list[StepResult] = []
+        unsound: list[int] = []
+        taken = 0
+        while taken < len(slots):
+            left, models = slice(taken, None), slice(taken * self._n_targets, None)
+            told, sound = self._take(slots[left], pools[left], times[left], values[left], inputs[models])
+            part = slots[left][: len(sound)]
+            self._react(part, told, sound)
+            self._react_to_drift(part, told, sound)
+            if self._shared and sound[-1] and pools[left][len(sound) - 1] != NONE:
+                # Of several events none but the last is reacted to where weights are shared.
+                self._shared.copy(self._records, int(part[-1]), int(pools[left][len(sound) - 1]))
+            results.append(told)
+            unsound += part[~sound].tolist()
+            taken += len(sound)
+        if unsound:
             raise NonFiniteError(
-                f"results of the slots {slots[~sound].tolist()} would not be finite; those were not changed"
+                f"results of the slots {unsound} would not be finite; those were not changed"
             )
         self._audit.follow(slots, times, values, features)
-        return result
+        return joined(results)
+
+    def _take(
+        self, slots: IntArray, pools: IntArray, times: Array, values: Array, inputs: Array
+    ) -> tuple[StepResult, BoolArray]:
+        """Take the first events, as many as can be before somebody has to look at what is shared; return what was said, and whose is finite."""
+        if self._kernel is not None:
+            return self._kernel(self._records, slots, pools, times, values, inputs)
+        if not self._shared or (pools == NONE).all():
+            return self._step(slots, times, values, inputs)
+        if pools[0] != NONE:
+            self._shared.copy(self._records, int(pools[0]), int(slots[0]))
+        return self._step(slots[:1], times[:1], values[:1], inputs[: self._n_targets])
 
     def begin_audit(self, slot: int) -> bool:
         """Begin to compare a series' gradient with finite differences, see `models.audit`; return whether it was begun.
@@ -217,7 +247,7 @@ class Bank:
         return done
 
     def _step(
-        self, slots: IntArray, times: Array, values: Array, joined: Array
+        self, slots: IntArray, times: Array, values: Array, inputs: Array
     ) -> tuple[StepResult, BoolArray]:
         """Take the events on copies of the rows; return what was said, and which series' results are finite, (B,)."""
         n_rows, n_targets = values.shape
@@ -225,13 +255,13 @@ class Bank:
         views = {part: dict(fields_) for part, fields_ in states.items()}
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             result = self._forecaster.step(
-                states, time=np.repeat(times, n_targets), level=values.reshape(-1), features=joined
+                states, time=np.repeat(times, n_targets), level=values.reshape(-1), features=inputs
             )
         write(views, states)
         if not result.begun.all():  # a target without a value yet has no state to advance
             for copy, before in zip(copies, self._gather(slots)[0], strict=True):
                 copy[~result.begun] = before[~result.begun]
-        result = _by_target(result, n_rows, n_targets)
+        result = by_target(result, n_rows, n_targets)
         sound = np.ones(n_rows, dtype=np.bool_)
         for name in ("prediction", "quantiles", "expert_predictions", "anomaly_score", "anomaly_log_score"):
             finite = np.isfinite(getattr(result, name).reshape(n_rows, n_targets, -1)).all(axis=2)
@@ -313,26 +343,6 @@ class Bank:
         for key, (part, name) in expected.items():
             self._slabs[part][name][slot] = fields_[key]
 
-    def _check(self, slots: IntArray, times: Array, values: Array, features: Array) -> None:
-        if slots.ndim != 1 or len(slots) == 0:
-            raise ValueError(f"slots has shape {slots.shape}; one dimension and at least one slot are needed")
-        n_rows, spec = len(slots), self.specification
-        expected = {
-            "times": (times, (n_rows,)),
-            "values": (values, (n_rows, len(spec.targets))),
-            "features": (features, (n_rows, len(spec.features))),
-        }
-        for name, (array, shape) in expected.items():
-            if array.shape != shape:
-                raise ValueError(f"{name} has shape {array.shape}, {shape} is needed")
-            sound = np.abs(array) <= VALUE_ABS_MAX
-            if not sound.all() and not (name != "times" and (sound | np.isnan(array)).all()):
-                raise NonFiniteError(f"{name} holds a value that is not finite or over {VALUE_ABS_MAX:g}")
-        if len(set(slots.tolist())) != n_rows:
-            raise ValueError("a slot stands twice in the micro-batch; give the later event to the next call")
-        if not self._used.issuperset(slots.tolist()):
-            raise ValueError("a slot is not in use; call admit first")
-
     def _require(self, slot: int) -> None:
         if slot not in self._used:
             raise ValueError(f"slot {slot} is not in use")
@@ -364,11 +374,3 @@ class Bank:
         self._records, self._slabs = larger, self._layout.views(larger)
         self._free.extend(range(2 * self._capacity - 1, self._capacity - 1, -1))
         self._capacity *= 2
-
-
-def _by_target(result: StepResult, n_rows: int, n_targets: int) -> StepResult:
-    shaped = {
-        field.name: (value := getattr(result, field.name)).reshape(n_rows, n_targets, *value.shape[1:])
-        for field in fields(result)
-    }
-    return StepResult(**shaped)

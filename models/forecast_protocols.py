@@ -94,6 +94,14 @@ class Expert(Protocol):
 
 
 @runtime_checkable
+class PooledExpert(Protocol):
+    """What an expert offers beside the above if it can share what it learns with other series: see `models.pooling`."""
+
+    shared: tuple[str, ...]
+    """Fields of its state that are shared; none where each series learns by itself."""
+
+
+@runtime_checkable
 class RecurrentExpert(Protocol):
     """What an expert offers beside the above if it has a recurrent state: one that has these is asked.
 

@@ -86,6 +86,27 @@ class StepResult:
         return self.quantiles[..., -1]
 
 
+def joined(results: list[StepResult]) -> StepResult:
+    """Return results of events that followed one another as one; at least one is needed."""
+    if len(results) == 1:
+        return results[0]
+    return StepResult(
+        **{
+            field.name: np.concatenate([getattr(one, field.name) for one in results])
+            for field in fields(StepResult)
+        }
+    )
+
+
+def by_target(result: StepResult, n_rows: int, n_targets: int) -> StepResult:
+    """Return results that came model by model with the axis K."""
+    shaped = {
+        field.name: (value := getattr(result, field.name)).reshape(n_rows, n_targets, *value.shape[1:])
+        for field in fields(result)
+    }
+    return StepResult(**shaped)
+
+
 def silent(result: StepResult) -> StepResult:
     """Return the result with nothing said of rows that are not begun: forecasts NaN, figures 0."""
     said = {}

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     BAD_SERIES = "bad_series"
     LATE = "late"
     SERIES_LIMIT = "series_limit"
+    POOL_LIMIT = "pool_limit"
 
 
 class Outcome(StrEnum):
@@ -195,6 +196,8 @@ class SeriesCounts(NamedTuple):
     """A target's baseline is published instead of what was learned."""
     promoted: int
     """The challenger answers."""
+    pools: int
+    """Not of series: groups of them that share what pooled experts learn."""
 
 
 class CheckpointError(Exception):
@@ -267,7 +270,7 @@ class Observer(Protocol):
 
     def lag(self, partition: int, messages: int) -> None: ...
 
-    def series(self, count: int, quarantined: int, promoted: int) -> None: ...
+    def series(self, count: int, quarantined: int, promoted: int, pools: int) -> None: ...
 
 
 class Vitals(Protocol):

@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -56,6 +57,22 @@ class FieldSettings(Group):
     """The unit of times that are numbers. `auto` takes those of 1e11 and above (the year 5138, if they were
     seconds) as milliseconds."""
 
+    group: str | None = None
+    """A regular expression with one group, searched in the series' name: series of which it finds the same share what pooled experts
+    learn, as `^(\\w+)-` for pump-1 and pump-2. Without it all series of a partition do."""
+
+    @model_validator(mode="after")
+    def _pattern(self) -> Self:
+        if self.group is None:
+            return self
+        try:
+            groups = re.compile(self.group).groups
+        except re.error as error:
+            raise ValueError(f"group: {self.group!r} is no regular expression: {error}") from error
+        if groups != 1:
+            raise ValueError(f"group: {self.group!r} has {groups} groups in parentheses, and needs one")
+        return self
+
     @model_validator(mode="after")
     def _paths(self) -> Self:
         paths = [self.time, *self.targets.values(), *self.features.values()]
@@ -89,6 +106,9 @@ class LimitSettings(Group):
     series_full: Literal["reject", "evict"] = "reject"
     """A new series beyond `series_max`: `reject` sends it to the dead letters, so that nothing learned is lost unasked;
     `evict` forgets the series whose last event is the longest ago, by offset. If it returns it begins anew."""
+    pools_max: int = Field(default=100, ge=1, le=10_000)
+    """Groups of series of one partition that share what they learn. Beyond it an event goes to the dead letters: a pattern that
+    finds something else in each name would make a pool of each series."""
     series_idle_events: int | None = Field(default=None, ge=1)
     """A series is forgotten once its partition is more than this many offsets past the last event that it learned from;
     without it none is. Offsets, and not a clock, so that a restart forgets it at the same event."""
@@ -273,6 +293,12 @@ class Settings(Group):
                 Bank(other, capacity=1, compiled=False)
             except ValueError as error:
                 raise ValueError(f"challenger: {error}") from error
+        if self.fields.group is not None and not any(
+            Bank(make, capacity=1, compiled=False).pooled for make in (own, *others)
+        ):
+            raise ValueError(
+                "fields.group is of no use without a pooled expert in model.experts; add one, or remove it"
+            )
         return self
 
     def specification(self) -> Specification:

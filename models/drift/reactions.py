@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from models.drift.challenger import Challengers
-from models.forecast_protocols import Expert
+from models.forecast_protocols import Expert, PooledExpert
 from models.optimizers.rls import PRIOR_VARIANCE
 from models.protocols import BoolArray, Fields, IntArray, State
 from models.specification import REACTIONS
@@ -40,10 +40,17 @@ class Reaction:
         """Take the setting, the experts and the horizons.
 
         Raises:
-            ValueError: no such reaction.
+            ValueError: no such reaction, or one beside experts that share weights with other series.
         """
         if choice not in CHOICES:
             raise ValueError(f"drift_reaction: one of {', '.join(CHOICES)}, not {choice!r}")
+        pooled = [
+            name for name, expert in experts.items() if isinstance(expert, PooledExpert) and expert.shared
+        ]
+        if choice != "none" and pooled:
+            raise ValueError(
+                f"drift_reaction: none, not {choice!r}, beside {', '.join(pooled)}: drift of one series says nothing of what many share"
+            )
         self.choice = choice
         self.challengers = Challengers(experts, horizons) if choice == "challenger" else None
 

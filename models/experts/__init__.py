@@ -23,11 +23,13 @@ EXPERTS: dict[str, Callable[[Specification], Expert]] = {
     "linear": linear.Linear,
     "linear_quick": linear.quick,
     "linear_long": linear.long,
+    "linear_pooled": linear.pooled,
     "recurrent": Recurrent,
     "recurrent_quick": recurrent.quick,
     "recurrent_gradient": recurrent.gradient,
     "recurrent_elstm": recurrent.elstm,
     "recurrent_gru": recurrent.gru,
+    "recurrent_pooled": recurrent.pooled,
 }
 
 NAIVE = ("last_value", "seasonal")
@@ -39,6 +41,7 @@ KINDS: dict[str, tuple[float, tuple[str, ...]]] = {
         1.5,
         ("recurrent", "recurrent_quick", "recurrent_gradient", "recurrent_elstm", "recurrent_gru"),
     ),
+    "pooled": (1.5, ("linear_pooled", "recurrent_pooled")),
 }
 """Kinds of experts that learn, what each counts in a mixture beforehand, and who shares it; any other expert counts one.
 

@@ -45,8 +45,10 @@ class Linear:
         lags: int | None = None,
         forgetting: float = FORGETTING,
         season_max: int = SEASON_HORIZONS_MAX,
+        shared: tuple[str, ...] = (),
     ) -> None:
         """Take horizons, lags and the number of features from the specification; `season_max` is of horizons."""
+        self.shared = shared
         self.lags = specification.lags if lags is None else lags
         self.forgetting = forgetting
         self.n_horizons = len(specification.horizons)
@@ -80,6 +82,17 @@ def quick(specification: Specification) -> Linear:
 def long(specification: Specification) -> Linear:
     """Return the expert of many lags that forgets late."""
     return Linear(specification, lags=LONG_FACTOR * specification.lags, forgetting=LONG_FORGETTING)
+
+
+def pooled(specification: Specification) -> Linear:
+    """Return the expert of few lags whose weights a group of series shares; it forgets late, for a row of each series is a row."""
+    return Linear(
+        specification,
+        lags=min(specification.lags, QUICK_LAGS),
+        forgetting=LONG_FORGETTING,
+        season_max=1,
+        shared=("weights", "covariance"),
+    )
 
 
 def season_horizons(n_horizons: int, count_max: int = SEASON_HORIZONS_MAX) -> IntArray:

@@ -45,6 +45,8 @@ def react(expert: Recurrent, state: State, quarantine_span: int) -> IntArray:
     """Look at rows that asked for it, in place; return what was done, bits of `ACTIONS`, (B,)."""
     counts, figures = state["counts"], state["figures"]
     done = np.zeros(len(counts), dtype=np.int64)
+    if expert.shared:  # that a series does not fit what it shares with others is for its mixture to find out
+        counts[:, watch.WORSE] = 0
     lost = ~(_finite(state["params"]) & _finite(state["weights"])) | (
         counts[:, watch.WORSE] >= watch.WORSE_LABELS
     )
@@ -58,7 +60,9 @@ def react(expert: Recurrent, state: State, quarantine_span: int) -> IntArray:
     if chaotic.any():
         _reset_influence(expert, state, chaotic)
     done[chaotic | (state["reset"] & ~lost)] |= RESET
-    stuck = (state["stuck"] >= watch.STUCK_EVENTS).any(axis=1) & ~lost & expert.renews
+    if not expert.renews:  # still dead, and looked at again after as long
+        state["stuck"][state["stuck"] >= watch.STUCK_EVENTS] = watch.DEAD_EVENTS
+    stuck = (state["stuck"] >= watch.STUCK_EVENTS).any(axis=1) & ~lost
     if stuck.any():
         _renew(expert, state, stuck)
         done[stuck] |= RENEW

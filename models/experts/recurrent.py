@@ -12,6 +12,7 @@ theta moves by it and the residual, see `cell_updates`. Nothing else of the past
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from models.cells import CELLS
 from models.experts import recovery, watch
 from models.experts.cell_updates import PROCESS_NOISE, ByGradient, cell_update_for
 from models.experts.linear import (
+    LONG_FORGETTING,
     forecast_readout,
     init_readout,
     learn_readout,
@@ -46,6 +48,9 @@ INFLUENCE_CEILING = 1e6
 HASTY_RATE = 3.0
 """While the expert is quickened it goes so many times as far down the gradient; a filter needs no such help."""
 
+_SHARED: Final = ("params", "weights", "covariance", "good.params", "good.weights")
+"""What a pooled expert shares, beside its optimizer's state; hidden state, influence and what waits for labels are each series' own."""
+
 QUICK_PROCESS_NOISE = 1e-4
 """Ten times what is expected of the others."""
 
@@ -53,9 +58,16 @@ QUICK_PROCESS_NOISE = 1e-4
 class Recurrent:
     """A recurrent cell under exact RTRL. The state's fields beside the weights carry its figures."""
 
-    def __init__(self, specification: Specification, *, process_noise: float = PROCESS_NOISE) -> None:
-        """Build cell, rule and optimizer from the specification; the process noise is a Kalman filter's."""
-        self.lags, self.forgetting = min(specification.lags, LAGS_MAX), FORGETTING
+    def __init__(
+        self,
+        specification: Specification,
+        *,
+        process_noise: float = PROCESS_NOISE,
+        forgetting: float = FORGETTING,
+        pooled: bool = False,
+    ) -> None:
+        """Build cell, rule and optimizer from the specification; the process noise is a Kalman filter's, the forgetting the readout's."""
+        self.lags, self.forgetting = min(specification.lags, LAGS_MAX), forgetting
         self.n_horizons = len(specification.horizons)
         self.n_rows, self.horizon = specification.horizons[-1], specification.horizons[0]
         self.seed = specification.seed
@@ -70,7 +82,10 @@ class Recurrent:
             specification, (self.cell.n_params_per_unit, self.cell.n_units), process_noise
         )
         self.lyapunov = Lyapunov(self.cell.n_parts, self.cell.n_units)
-        self.renews = self.cell.recurrence != "layered"  # there a unit is heard by the layer above as well
+        of_optimizer = tuple(_prefixed("optimizer", self.cell_update.init_state()))
+        self.shared = (*_SHARED, *of_optimizer) if pooled else ()
+        # In layers a unit is heard by the layer above as well; and one that is of no use to a series may be to others.
+        self.renews = self.cell.recurrence != "layered" and not pooled
         self._quarantine_span = specification.quarantine_span
 
     def init_state(self) -> Fields:
@@ -212,6 +227,11 @@ class Recurrent:
 def quick(specification: Specification) -> Recurrent:
     """Return the expert whose weights are expected to change soon."""
     return Recurrent(specification, process_noise=QUICK_PROCESS_NOISE)
+
+
+def pooled(specification: Specification) -> Recurrent:
+    """Return the expert whose weights a group of series shares; its readout forgets late, as that of `linear.pooled`."""
+    return Recurrent(specification, forgetting=LONG_FORGETTING, pooled=True)
 
 
 def gradient(specification: Specification) -> Recurrent:

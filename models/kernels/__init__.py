@@ -14,6 +14,7 @@ from models.protocols import Array, BoolArray, IntArray, State
 if TYPE_CHECKING:
     from models.forecaster import Forecaster
     from models.learner import OnlineLearner
+    from models.pooling import SharedFields
     from models.records import Layout, Record
     from models.step_result import StepResult
 
@@ -70,19 +71,28 @@ class ForecasterKernel(Protocol):
     """A micro-batch of forecasters' events in one, on the records themselves."""
 
     def __call__(
-        self, records: tuple[Record, ...], slots: IntArray, times: Array, values: Array, features: Array
+        self,
+        records: tuple[Record, ...],
+        slots: IntArray,
+        pools: IntArray,
+        times: Array,
+        values: Array,
+        features: Array,
     ) -> tuple[StepResult, BoolArray]:
-        """Take one event of each of B series, (B,), (B,), (B, K), (B K, F); return what was said, and whose is finite, (B,).
+        """Take one event of each of B series, (B,), (B,), (B,), (B, K), (B K, F); return what was said, and whose is finite, (A,).
 
-        A series that is not is as it was.
+        A series that is not is as it was. A is B, or less: where weights are shared the call ends with the first event after which
+        somebody has to look at them.
         """
         ...
 
 
-def fused_forecaster_for(forecaster: Forecaster, layout: Layout) -> ForecasterKernel | None:
+def fused_forecaster_for(
+    forecaster: Forecaster, layout: Layout, shared: SharedFields
+) -> ForecasterKernel | None:
     """Return the compiled twin of a forecaster; None where there is none."""
     if not COMPILES:
         return None
     from models.kernels.forecaster_twin import forecaster_twin  # noqa: PLC0415  it knows the forecaster, as above
 
-    return forecaster_twin(forecaster, layout)
+    return forecaster_twin(forecaster, layout, shared)

@@ -204,6 +204,9 @@ def events(
     periods: Array,
     harmonics: Array,
     rows: IntArray,
+    pools: IntArray,
+    shared: IntArray,
+    shared_ints: IntArray,
     n_targets: int,
     times: Array,
     levels: Array,
@@ -221,8 +224,10 @@ def events(
     denominators: Array,
     roots: Array,
     w: Work,
-) -> None:
-    """Take one event of each series; its targets are the next rows of the records.
+) -> int:
+    """Take one event of each series; its targets are the next rows of the records. Return of how many events it was done.
+
+    That is all, or up to the first after which somebody has to look at weights that are shared.
 
     Args:
         floats: the records, (models, size).
@@ -241,6 +246,9 @@ def events(
         periods: of the calendar's waves, in seconds.
         harmonics: of them.
         rows: first row of each series, (B,).
+        pools: of each series' pool, negative for none, (B,).
+        shared: parts of `floats` that series share with their pools, (S, 2).
+        shared_ints: as above.
         n_targets: K.
         times: of the events, in seconds, (B,).
         levels: the values, NaN where one is missing, (B K,).
@@ -261,9 +269,12 @@ def events(
         w: room for what an event needs on its way.
     """
     for b in range(len(rows)):
-        first = rows[b]
-        fine = True
+        first, pool = rows[b], pools[b]
+        fine, attends = True, False
         for k in range(n_targets):
+            if pool >= 0:
+                copied_parts(floats[pool + k], floats[first + k], shared)
+                copied_parts(ints[pool + k], ints[first + k], shared_ints)
             copied_parts(floats[first + k], saved[k], parts)
             copied_whole(ints[first + k], saved_ints[k])
             copied_whole(flags[first + k], saved_flags[k])
@@ -332,6 +343,7 @@ def events(
             drift_update(f, i, at, c, watched[place], signals[place])
             fine = publish(f, g, at, size, c, level, scale, row, w) and fine
             tell(f, i, g, at, size, scale, row, row_flags)
+            attends = attends or row[experts_at(size) + 3 * size.horizons * size.experts + GUARD] >= ATTEND
         sound[b] = fine
         if fine:
             for k in range(n_targets):
@@ -340,8 +352,14 @@ def events(
                 asked[b * n_targets + k] = end_event(
                     f, i, at, at_born, born, size, c, denominators[own], roots[own]
                 )
+                if pool >= 0:
+                    copied_parts(f, floats[pool + k], shared)
+                    copied_parts(i, ints[pool + k], shared_ints)
+            if attends and pool >= 0 and len(shared) > 0:
+                return b + 1
         else:
             for k in range(n_targets):
                 copied_parts(saved[k], floats[first + k], parts)
                 copied_whole(saved_ints[k], ints[first + k])
                 copied_whole(saved_flags[k], flags[first + k])
+    return len(rows)

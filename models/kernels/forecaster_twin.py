@@ -6,21 +6,17 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from models import anomaly, intervals, scaling, season
-from models import forecaster as whole
+from models import season
 from models.calendar import WAVES
-from models.cells.activations import SATURATED_SLOPE
-from models.cells.complex_units import DECAY_MIN, LOG_MAX
 from models.cells.rtu import Rtu
-from models.drift import challenger, cusum, watch
 from models.drift.cusum import Cusum
 from models.drift.reactions import PROVEN
 from models.experts import prior_of
 from models.experts.cell_updates import ByFilter, ByGradient
 from models.experts.drift import Drift
 from models.experts.last_value import LastValue
-from models.experts.linear import HASTY_FORGETTING, Linear, season_horizons
-from models.experts.recurrent import HASTY_RATE, INFLUENCE_CEILING, Recurrent
+from models.experts.linear import Linear, season_horizons
+from models.experts.recurrent import Recurrent
 from models.experts.seasonal import SeasonalNaive
 from models.experts.smoothing import Smoothing
 from models.forecast_protocols import Expert
@@ -29,15 +25,15 @@ from models.kernels import forecaster as kernel
 from models.kernels import forecaster_updates as updates
 from models.kernels import forecaster_work as work
 from models.kernels.arrays import laid
+from models.kernels.forecaster_constants import constants_of
 from models.kernels.forecaster_drift import Others, detect_others, others_of
 from models.kernels.forecaster_parts import Constants, Experts, Places
-from models.mixtures import polynomial
 from models.mixtures.polynomial import PolynomialWeights
-from models.optimizers import rls
 from models.optimizers.adam import Adam
 from models.optimizers.ekf import Ekf
 from models.optimizers.sgd import Sgd
 from models.optimizers.transforms import ClipByGlobalNorm, FiniteGuard
+from models.pooling import SharedFields
 from models.protocols import Array, BoolArray, IntArray
 from models.records import Layout, Record
 from models.rules.rtrl_trace import RtrlTrace
@@ -56,13 +52,13 @@ OWNERS: Final = ("expert.", "challenger.")
 """Of parts whose fields lie alike."""
 
 
-def forecaster_twin(forecaster: Forecaster, layout: Layout) -> ForecasterTwin | None:
+def forecaster_twin(forecaster: Forecaster, layout: Layout, shared: SharedFields) -> ForecasterTwin | None:
     """Return the twin of a forecaster of the experts, mixture, cell, rule and optimizer that are compiled."""
     if type(forecaster.mixture) is not PolynomialWeights:
         return None
     if len(forecaster.recurrent) > 1 or not all(_has_twin(one) for one in forecaster.experts.values()):
         return None
-    return ForecasterTwin(forecaster, layout)
+    return ForecasterTwin(forecaster, layout, shared)
 
 
 def _has_twin(expert: Expert) -> bool:
@@ -90,8 +86,9 @@ def _descent(expert: Recurrent) -> int | None:
 class ForecasterTwin:
     """Takes a micro-batch in one compiled call, and gives its results their names."""
 
-    def __init__(self, forecaster: Forecaster, layout: Layout) -> None:
+    def __init__(self, forecaster: Forecaster, layout: Layout, shared: SharedFields) -> None:
         """Take what the events need to know."""
+        self._shared = shared.parts[0], shared.parts[1]
         experts = forecaster.experts
         recurrent = next((e for e in experts.values() if isinstance(e, Recurrent)), None)
         self._horizons, self._missed = forecaster.clock.horizons, forecaster.interval.missed
@@ -122,7 +119,7 @@ class ForecasterTwin:
         self._layout = layout
         self._saved_parts = _between(layout)
         self._n_params = int(np.prod(recurrent.cell_update.shape)) if recurrent else 0
-        constants = _constants(forecaster, recurrent)
+        constants = constants_of(forecaster, recurrent)
         self._settings = (
             _as_record(_places(layout, experts, self._others)),
             _as_record(self._sizes),
@@ -139,7 +136,13 @@ class ForecasterTwin:
         self._settings[1].watched = 0
 
     def __call__(
-        self, records: tuple[Record, ...], slots: IntArray, times: Array, values: Array, features: Array
+        self,
+        records: tuple[Record, ...],
+        slots: IntArray,
+        pools: IntArray,
+        times: Array,
+        values: Array,
+        features: Array,
     ) -> tuple[StepResult, BoolArray]:
         """Take one event of each series; see `models.kernels.ForecasterKernel`."""
         n_rows, n_targets = values.shape
@@ -154,7 +157,7 @@ class ForecasterTwin:
         told_flags = np.empty((n_models, n_horizons + of_levels + work.FLAGS), dtype=np.bool_)
         watched, signals = np.empty((n_models, 6)), np.empty((n_models, 3), dtype=np.bool_)
         asked, sound = np.empty(n_models, dtype=np.bool_), np.empty(n_rows, dtype=np.bool_)
-        kernel.events(
+        taken = kernel.events(
             floats,
             ints,
             flags,
@@ -169,6 +172,8 @@ class ForecasterTwin:
             self._periods,
             self._harmonics,
             slots * n_targets,
+            pools * n_targets,
+            *self._shared,
             n_targets,
             laid(times, np.float64),
             laid(values, np.float64).reshape(-1),
@@ -187,6 +192,10 @@ class ForecasterTwin:
             np.zeros((2 * n_targets, self._n_params + 1)),
             self._work,
         )
+        if taken < n_rows:
+            n_rows, n_models, slots, sound = taken, taken * n_targets, slots[:taken], sound[:taken]
+            told, told_flags, asked = told[:n_models], told_flags[:n_models], asked[:n_models]
+            watched, signals = watched[:n_models], signals[:n_models]
         warnings = np.zeros_like(signals)
         if self._others:
             fit = np.flatnonzero(np.repeat(sound, n_targets) & told_flags[:, -1])
@@ -312,80 +321,3 @@ def _groups(recurrent: Recurrent | None) -> int:
     update = recurrent.cell_update if recurrent else None
     decoupled = isinstance(update, ByFilter) and isinstance(update.filter, Ekf) and update.filter.decoupled
     return update.shape[1] if decoupled and update else 1
-
-
-def _constants(forecaster: Forecaster, recurrent: Recurrent | None) -> Constants:
-    """Return the constants of the parts' modules, and the settings."""
-    update = recurrent.cell_update if recurrent else None
-    descent = update.chain if isinstance(update, ByGradient) else None
-    last, guard, clip = (descent.part(name) if descent else None for name in ("last", "guard", "clip"))
-    ekf = update.filter if isinstance(update, ByFilter) and isinstance(update.filter, Ekf) else Ekf()
-    adam = last if isinstance(last, Adam) else Adam(learning_rate=0.0)
-    return Constants(
-        scale_span=scaling.SPAN_EVENTS,
-        winsor=scaling.WINSOR_SCALES,
-        feature_winsor=scaling.FEATURE_WINSOR_DEVIATIONS,
-        range_margin=scaling.RANGE_MARGIN,
-        tiny=scaling.TINY,
-        day=season.DAY_SECONDS,
-        hour=season.HOUR_SECONDS,
-        week_days=float(season.WEEK_DAYS),
-        tolerance=season.TOLERANCE,
-        votes_min=season.VOTES_MIN,
-        votes_max=season.VOTES_MAX,
-        mixture_keep=polynomial.KEEP,
-        optimism=polynomial.OPTIMISM,
-        mixture_span=polynomial.LOSS_SPAN_EVENTS,
-        regret_max=polynomial.REGRET_MAX,
-        negligible=polynomial.NEGLIGIBLE,
-        interval_spread_span=intervals.SPREAD_SPAN_EVENTS,
-        interval_size_span=intervals.SIZE_SPAN_EVENTS,
-        interval_winsor=intervals.WINSOR,
-        interval_step=forecaster.interval.step,
-        interval_quantile_max=intervals.QUANTILE_MAX,
-        bins=anomaly.BINS,
-        log_lowest=anomaly.LOG10_LOWEST,
-        log_highest=anomaly.LOG10_HIGHEST,
-        anomaly_span=anomaly.SPAN_EVENTS,
-        anomaly_early=anomaly.EARLY,
-        anomaly_surprise_events=anomaly.SURPRISE_EVENTS,
-        anomaly_lean_events=anomaly.LEAN_EVENTS,
-        anomaly_winsor=anomaly.WINSOR,
-        anomaly_range_growth=anomaly.RANGE_GROWTH,
-        anomaly_negligible=anomaly.NEGLIGIBLE,
-        anomaly_tail_share=anomaly.TAIL_SHARE,
-        anomaly_surprise_max=anomaly.SURPRISE_MAX,
-        anomaly_hold=anomaly.HOLD_EVENTS,
-        anomaly_prior=anomaly.PRIOR_EVENTS,
-        cusum_mean=cusum.MEAN,
-        cusum_delta=cusum.DELTA,
-        cusum_threshold=cusum.THRESHOLD,
-        watch_seen_min=watch.SEEN_MIN,
-        watch_span=scaling.SPAN_EVENTS,
-        watch_value_max=watch.VALUE_MAX,
-        watch_held=forecaster.watch.held,
-        watch_missed=forecaster.watch.missed,
-        hasty_forgetting=HASTY_FORGETTING,
-        hasty_rate=HASTY_RATE,
-        challenge_events=challenger.EVENTS,
-        challenge_judged=challenger.JUDGED,
-        challenge_better=challenger.BETTER,
-        outlier_spreads=whole.OUTLIER_SPREADS,
-        residual_span=whole.RESIDUAL_SPAN_EVENTS,
-        residual_winsor=whole.RESIDUAL_WINSOR,
-        trace_ceiling=rls.TRACE_CEILING,
-        log_max=LOG_MAX,
-        decay_min=DECAY_MIN,
-        saturated_slope=SATURATED_SLOPE,
-        influence_ceiling=INFLUENCE_CEILING,
-        guard_max=guard.norm_max if isinstance(guard, FiniteGuard) else 0.0,
-        clip_max=clip.norm_max if isinstance(clip, ClipByGlobalNorm) else 0.0,
-        learning_rate=last.learning_rate if isinstance(last, Sgd | Adam) else 0.0,
-        beta1=adam.beta1,
-        beta2=adam.beta2,
-        epsilon=adam.epsilon,
-        process_noise=ekf.process_noise,
-        trace_max=ekf.trace_max,
-        gate=ekf.gate,
-        memory=ekf.memory,
-    )

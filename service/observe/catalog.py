@@ -176,6 +176,7 @@ METRICS = (
     Metric("promotions_total", "counter", "Times that what was in the shadow took over, by why.", ("by",)),
     Metric("series_promoted", "gauge", "Series in which the challenger answers."),
     Metric("series", "gauge", "Series held in memory."),
+    Metric("pools", "gauge", "Groups of series that share what pooled experts learn."),
     Metric("series_quarantined", "gauge", "Series of which a target's baseline is published."),
     Metric(
         "series_evicted_total",

@@ -57,7 +57,7 @@ class Metrics(Collector):
     Told by the learner's thread, read by the thread of the HTTP server; a lock keeps them apart.
 
     >>> metrics = Metrics(Specification(), registry=CollectorRegistry())
-    >>> metrics.series(3, 0, 0)
+    >>> metrics.series(3, 0, 0, 0)
     >>> b"onward_series 3.0" in metrics.exposition()
     True
     """
@@ -192,12 +192,13 @@ class Metrics(Collector):
         with self._lock:
             self._samples["consumer_lag_messages"][(str(partition),)] = messages
 
-    def series(self, count: int, quarantined: int, promoted: int) -> None:
-        """Set how many series are in memory, how many of them in quarantine, and in how many the challenger answers."""
+    def series(self, count: int, quarantined: int, promoted: int, pools: int) -> None:
+        """Set how many series are in memory, of how many a baseline is published or the challenger answers, and how many pools there are."""
         with self._lock:
             self._set("series", count)
             self._set("series_quarantined", quarantined)
             self._set("series_promoted", promoted)
+            self._set("pools", pools)
 
     # The figures of the core ---------------------------------------------------------------------
 

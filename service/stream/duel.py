@@ -77,6 +77,10 @@ class Duel:
         self._template = snapshot.Template("+".join(make.version() for make in makes), (layout, ()))
         self._state = {name: np.empty(0, value.dtype) for name, value in self._new.items()}
 
+    @property
+    def pooled(self) -> bool:
+        return any(model.pooled for model in self._both)
+
     def admit(self) -> int:
         slot, other = (model.admit() for model in self._both)
         if slot != other:
@@ -101,12 +105,12 @@ class Duel:
         for model in self._both:
             model.reset_memory(slots)
 
-    def pass_row(self, slots: IntArray, times: Array) -> StepResult:
-        results = [model.pass_row(slots, times) for model in self._both]
+    def pass_row(self, slots: IntArray, pools: IntArray, times: Array) -> StepResult:
+        results = [model.pass_row(slots, pools, times) for model in self._both]
         return self._answered(results, self._state["champion"][slots] == 1)
 
-    def learn(self, slots: IntArray, events: Sequence[Event]) -> Answers:
-        judged = self._judge(slots, [model.step(slots, events) for model in self._both])
+    def learn(self, slots: IntArray, pools: IntArray, events: Sequence[Event]) -> Answers:
+        judged = self._judge(slots, [model.step(slots, pools, events) for model in self._both])
         told = self._told(judged)
         messages: dict[int, Message] = {}
         for place, (model, result) in enumerate(zip(self._both, judged.results, strict=True)):

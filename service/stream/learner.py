@@ -278,6 +278,7 @@ class Learner:
             sum(one.series for one in counts),
             sum(one.quarantined for one in counts),
             sum(one.promoted for one in counts),
+            sum(one.pools for one in counts),
         )
 
 

@@ -31,6 +31,11 @@ class Models(Protocol):
     bank: Bank
     """Of the settings' group `model`: the one whose gradient is audited."""
 
+    @property
+    def pooled(self) -> bool:
+        """Whether there are experts that share what they learn."""
+        ...
+
     def admit(self) -> int:
         """Return the slot of a new series."""
         ...
@@ -43,11 +48,11 @@ class Models(Protocol):
         """Forget pending forecasts and the recurrent state; keep what was learned."""
         ...
 
-    def pass_row(self, slots: IntArray, times: Array) -> StepResult:
-        """Take series past a row without a value."""
+    def pass_row(self, slots: IntArray, pools: IntArray, times: Array) -> StepResult:
+        """Take series past a row without a value; of pools see `models.bank.Bank.step`."""
         ...
 
-    def learn(self, slots: IntArray, events: Sequence[Event]) -> Answers:
+    def learn(self, slots: IntArray, pools: IntArray, events: Sequence[Event]) -> Answers:
         """Take one event of each series, and answer."""
         ...
 
@@ -90,6 +95,10 @@ class Model:
         shape = (len(specification.targets),)
         self._template = snapshot.Template(specification.version(), (self.bank.layout, shape), (FIELDS, ()))
 
+    @property
+    def pooled(self) -> bool:
+        return self.bank.pooled
+
     def admit(self) -> int:
         return self.bank.admit()
 
@@ -99,26 +108,28 @@ class Model:
     def reset_memory(self, slots: IntArray) -> None:
         self.bank.reset_memory(slots)
 
-    def pass_row(self, slots: IntArray, times: Array) -> StepResult:
+    def pass_row(self, slots: IntArray, pools: IntArray, times: Array) -> StepResult:
         targets, features = self.specification.targets, self.specification.features
         return self.bank.step(
             slots,
             times,
             np.full((len(slots), len(targets)), np.nan),
             np.full((len(slots), len(features)), np.nan),
+            pools,
         )
 
-    def step(self, slots: IntArray, events: Sequence[Event]) -> StepResult:
+    def step(self, slots: IntArray, pools: IntArray, events: Sequence[Event]) -> StepResult:
         """Take one event of each series."""
         return self.bank.step(
             slots,
             np.array([event.time for event in events]),
             np.array([event.values for event in events], dtype=np.float64),
             np.array([event.features for event in events], dtype=np.float64),
+            pools,
         )
 
-    def learn(self, slots: IntArray, events: Sequence[Event]) -> Answers:
-        result = self.step(slots, events)
+    def learn(self, slots: IntArray, pools: IntArray, events: Sequence[Event]) -> Answers:
+        result = self.step(slots, pools, events)
         return Answers(result, self.encoder.encode(events, result))
 
     def dump(self, slot: int, cadence: Cadence) -> bytes:

@@ -22,6 +22,7 @@ class Gap:
     """Rows that a series should have had and has not: as many, an interval apart, after a time."""
 
     slot: int
+    pool: int
     after: float
     interval: float
     rows: int
@@ -36,6 +37,8 @@ class Round:
 
     events: list[Event] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
+    pools: list[int] = field(default_factory=list)
+    """Of each event, the slot of the pool in which it is learned."""
     begun: list[int] = field(default_factory=list)
     """Slots whose event is the first of a series that came after another."""
     gaps: list[Gap] = field(default_factory=list)

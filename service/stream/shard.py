@@ -11,6 +11,7 @@ Rules:
   stands at most once, and a round is one call of the bank. How the stream was cut into batches changes no bit.
 - A series is evicted by the offsets of what it and its partition have had, never by a clock, so that a replay evicts the
   same series at the same event. That takes a checkpoint whose series are all of one moment, as the store gives them back.
+- Where experts share what they learn, events are taken in the order of their offsets across series too: see `service.stream.pools`.
 - A series that comes after missing rows is first taken past each of them as a row without a value, so that forecasts that were
   made for them are not scored against a later row. Those rows publish nothing. How many there may be is bounded by a setting.
 - The slot of an evicted series may still have an event of hers in the batch. So whoever has it next begins anew in the
@@ -50,6 +51,7 @@ from service.stream.decode import Decoder
 from service.stream.duel import models_of
 from service.stream.guards import guarded
 from service.stream.messages import encode_dead_letter
+from service.stream.pools import Pools, is_pool
 from service.stream.rounds import Gap, Round, Series
 
 
@@ -64,6 +66,7 @@ class Shard:
         self._policy: PolicySettings = settings.policy
         self._limits: LimitSettings = settings.limits
         self._models = models_of(topic, settings)
+        self._pools = Pools(self._models, settings)
         self._decoder = Decoder(settings.fields, settings.limits, settings.policy)
         self._series: OrderedDict[str, Series] = OrderedDict()
         """By the last offset that was learned from, the least recent first."""
@@ -88,7 +91,10 @@ class Shard:
         """Count the series; a walk over all of them."""
         slots = np.array([series.slot for series in self._series.values()], dtype=np.int64)
         return SeriesCounts(
-            len(slots), self._models.quarantined_count(slots), self._models.promoted_count(slots)
+            len(slots),
+            self._models.quarantined_count(slots),
+            self._models.promoted_count(slots),
+            len(self._pools),
         )
 
     @property
@@ -204,6 +210,9 @@ class Shard:
     def _rule(self, record: Record, event: Event) -> Outcome | Rejection | None:
         """Say what is to become of an event by the policy; None if it is replayed."""
         series = self._series.get(event.series)
+        if self._pools.are_full_for(event.series):
+            why = f"the partition holds {len(self._pools)} pools already (limits.pools_max), and none of group {self._pools.group_of(event.series)!r}"
+            return Rejection(record, Reason.POOL_LIMIT, why)
         if series is None:
             most = self._limits.series_max
             if len(self._series) >= most and self._limits.series_full == "reject":
@@ -225,6 +234,7 @@ class Shard:
         series = self._series.get(event.series)
         begun = reset = False
         gap: Gap | None = None
+        pool, saved_as = self._pools.take(event)
         if series is None:
             while len(self._series) >= self._limits.series_max:
                 self._evict(Eviction.FULL, evicted)
@@ -232,16 +242,21 @@ class Shard:
             slot = self._vacant.pop() if begun else self._models.admit()
             series = self._series[event.series] = Series(slot, event.offset, Cadence(event.time))
         else:
-            gap, reset = self._gap(series, event)
+            gap, reset = self._gap(series, pool, event)
             series.cadence.advance(event.time, self._policy.gap_factor)
             series.last_offset = event.offset
             self._series.move_to_end(event.series)
         index = round_of[series.slot]
-        round_of[series.slot] += 1
+        if (
+            self._pools and rounds
+        ):  # no event before one that came before it, and rows of a gap just before theirs
+            index = max(index, len(rounds) - (gap is None))
+        round_of[series.slot] = index + 1
         if index == len(rounds):
             rounds.append(Round())
         rounds[index].events.append(event)
         rounds[index].slots.append(series.slot)
+        rounds[index].pools.append(pool)
         if begun:
             rounds[index].begun.append(series.slot)
         if gap is not None:
@@ -249,8 +264,10 @@ class Shard:
         if reset:
             rounds[index].after_gap.append(series.slot)
         self._dirty.add(event.series)
+        if saved_as is not None:
+            self._dirty.add(saved_as)
 
-    def _gap(self, series: Series, event: Event) -> tuple[Gap | None, bool]:
+    def _gap(self, series: Series, pool: int, event: Event) -> tuple[Gap | None, bool]:
         """Say which rows are to be filled before an event of this time, and whether the memory is to be reset."""
         policy, cadence, time = self._policy, series.cadence, event.time
         if policy.gap != "fill":
@@ -258,7 +275,8 @@ class Shard:
         rows = cadence.rows_missing(time)
         if not 0 < rows <= policy.gap_fill_max:
             return None, rows > 0
-        gap = Gap(series.slot, cadence.last_time, cadence.usual_interval, rows, event.series, event.offset)
+        interval = cadence.usual_interval
+        gap = Gap(series.slot, pool, cadence.last_time, interval, rows, event.series, event.offset)
         return gap, False
 
     def _learn(self, one: Round, messages: dict[int, Message], missing: Counter[Missing]) -> StepResult:
@@ -271,7 +289,8 @@ class Shard:
         if one.gaps:
             self._fill(one.gaps)
             missing[Missing.ROW] += sum(gap.rows for gap in one.gaps)
-        answers = self._models.learn(np.array(one.slots, dtype=np.int64), events)
+        slots, pools = (np.array(each, dtype=np.int64) for each in (one.slots, one.pools))
+        answers = self._models.learn(slots, pools, events)
         if answers.shadow is not None:
             self._shadows.append(answers.shadow)
         self._guarded += guarded(answers.result, events, self._targets)
@@ -293,6 +312,7 @@ class Shard:
             longer = [gap for gap in gaps if gap.rows >= row]
             result = self._models.pass_row(
                 np.array([gap.slot for gap in longer], dtype=np.int64),
+                np.array([gap.pool for gap in longer], dtype=np.int64),
                 np.array([gap.after + row * gap.interval for gap in longer]),
             )
             # Of a whole result nothing else is asked for, and there may be a hundred rows for each event.
@@ -330,6 +350,9 @@ class Shard:
         self._saving = set()
 
     def _checkpoint(self, name: str) -> SeriesCheckpoint:
+        if is_pool(name):
+            slot, last_offset = self._pools.saved(name)
+            return SeriesCheckpoint(name, last_offset, self._models.dump(slot, Cadence(0.0)))
         series = self._series.get(name)
         if series is None:
             return SeriesCheckpoint(name, self.next_offset - 1, b"")
@@ -349,7 +372,11 @@ class Shard:
             raise ValueError("only an empty shard can be restored; make a new one")
         for name, saved in checkpoint.series.items():
             slot = self._models.admit()
-            self._series[name] = Series(slot, saved.last_offset, self._models.restore(slot, saved.state))
+            cadence = self._models.restore(slot, saved.state)
+            if is_pool(name):
+                self._pools.restore(name, slot, saved.last_offset)
+            else:
+                self._series[name] = Series(slot, saved.last_offset, cadence)
         self._sort()
         self.next_offset = checkpoint.next_offset
         self._behind, self._behind_until = checkpoint.behind, checkpoint.behind_until

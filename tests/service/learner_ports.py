@@ -151,8 +151,8 @@ class Witness:
     def lag(self, partition: int, messages: int) -> None:
         self.told.append(("lag", partition, messages))
 
-    def series(self, count: int, quarantined: int, promoted: int) -> None:
-        self.told.append(("series", count, quarantined, promoted))
+    def series(self, count: int, quarantined: int, promoted: int, pools: int) -> None:
+        self.told.append(("series", count, quarantined, promoted, pools))
 
     def assigned(self, partitions: Sequence[int]) -> None:
         self.told.append(("assigned", tuple(partitions)))

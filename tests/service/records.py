@@ -22,6 +22,13 @@ EAGER_DUEL: dict[str, dict[str, Any]] = {
 }
 
 
+# Two pools of the three series that tests have, a and b in one and c in the other.
+POOLED: dict[str, dict[str, Any]] = {
+    "model": SMALL_MODEL | {"experts": ["last_value", "linear_pooled", "recurrent_pooled"]},
+    "fields": {"group": "(c)"},
+}
+
+
 def small_settings(**groups: dict[str, Any]) -> Settings:
     """Settings with a small model; `groups` as in the file."""
     return Settings.model_validate({"model": SMALL_MODEL} | groups)

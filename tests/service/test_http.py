@@ -175,11 +175,11 @@ def ask(port: int, path: str, method: str = "GET") -> tuple[int, dict[str, str],
 
 def test_metrics_are_served_as_prometheus_reads_them(http_server: HttpServer, metrics: Metrics) -> None:
     """Goal: a scrape. Method: set a figure, ask, and ask again after it changed; a query changes nothing."""
-    metrics.series(3, 0, 0)
+    metrics.series(3, 0, 0, 0)
     status, headers, body = ask(http_server.port, "/metrics")
     assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert b"\nonward_series 3.0\n" in body
-    metrics.series(4, 0, 0)
+    metrics.series(4, 0, 0, 0)
     assert b"\nonward_series 4.0\n" in ask(http_server.port, "/metrics?name[]=x")[2]
 
 

@@ -153,9 +153,10 @@ def test_the_text_does_not_grow_with_the_number_of_series() -> None:
     observed.applied(0, shard.apply([record(0)]), 0.01)
     few = set(read(observed))
     observed.applied(0, shard.apply([record(number) for number in range(1, 10_000)]), 0.01)
-    observed.series(shard.series_count, 2, 0)
+    observed.series(shard.series_count, 2, 0, 1)
     many = read(observed)
     assert value(many, "series") == 10_000
+    assert value(many, "pools") == 1
     assert set(many) == few
 
 

@@ -126,7 +126,7 @@ def test_challengers_are_compared_with_their_models_over_all_series() -> None:
     losses = np.array([[2.0, 1.0], [1.0, 0.5], [np.nan, np.nan]])
     seen = Shadow(losses, np.array([0.0, 100.0, 1.0]), {Promotion.RULE: 1, Promotion.COMMAND: 2})
     observed.applied(0, Applied(shadows=[seen]), 0.01)
-    observed.series(3, 0, 2)
+    observed.series(3, 0, 2, 0)
     samples = read(observed)
     assert value(samples, "challenger_loss_ratio", window="1000") == pytest.approx(0.5)
     assert value(samples, "challenger_evidence_log10", stat="max") == pytest.approx(2.0)
@@ -149,7 +149,7 @@ def test_figures_of_stability_are_quantiles_over_recent_rows() -> None:
         stability=np.array([STABLE, STABLE, STABLE, SHAKY])[:, None],
     )
     observed.applied(0, Applied(results=[result]), 0.0)
-    observed.series(4, 1, 0)
+    observed.series(4, 1, 0, 0)
     samples = read(observed)
     assert value(samples, "lyapunov_exponent", stat="p50") == -0.1
     assert value(samples, "lyapunov_exponent", stat="max") == 0.05

@@ -10,7 +10,7 @@ from service.ports import PartitionCheckpoint, Record, SeriesCheckpoint
 from service.settings import Settings
 from service.stream.shard import Shard
 from tests.service.crashes import World
-from tests.service.records import EAGER_DUEL, TOPIC, event_bytes, record, small_settings
+from tests.service.records import EAGER_DUEL, POOLED, TOPIC, event_bytes, record, small_settings
 
 INTERVAL_EVENTS = 7
 POLICIES = {
@@ -23,6 +23,7 @@ POLICIES = {
     ),
     "idle": small_settings(limits={"series_idle_events": 3}),
     "a challenger that is promoted at once": small_settings(**EAGER_DUEL),
+    "two pools": small_settings(**POOLED),
 }
 TORN = {"default", "everything is learned", "few series", "a challenger that is promoted at once"}
 """Where a save may be cut off: nothing there is ever evicted."""
