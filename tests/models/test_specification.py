@@ -94,7 +94,7 @@ def test_every_profile_makes_a_bank_and_takes_changes(profile: str) -> None:
 
 
 def test_an_unknown_profile_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match="profile: one of fast, balanced, accurate, not 'best'"):
+    with pytest.raises(ValueError, match="profile: one of fast, balanced, accurate, pooled, not 'best'"):
         from_profile("best")
 
 
