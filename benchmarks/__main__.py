@@ -13,7 +13,7 @@ for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
-from benchmarks import accuracy, challenger, coverage, faults, missing, pooled, robust  # noqa: E402
+from benchmarks import accuracy, challenger, coverage, faults, missing, robust, together  # noqa: E402
 from benchmarks.alerts import command as alerts  # noqa: E402
 from benchmarks.drift import command as drift  # noqa: E402
 from benchmarks.kernels import command as kernels  # noqa: E402
@@ -27,7 +27,7 @@ BENCHMARKS = {
     "tasks": tasks.main,
     "kernels": kernels.main,
     "missing": missing.main,
-    "pooled": pooled.main,
+    "together": together.main,
     "robust": robust.main,
     "faults": faults.main,
     "drift": drift.main,

@@ -139,8 +139,10 @@ class GradientAudit:
         """Return what the shadow's cell saw at the last event, (m,): it stands among what the readout saw."""
         expert, count = self._expert, self._count(self._shadow, self._at)
         seen = self._of(self._shadow, self._at, "inputs")[(count - 1) % expert.n_rows]
-        deviation, *features = seen[expert.n_read + expert.lags :][: expert.cell.n_inputs - 1]
-        return np.array([self._of(self._shadow, self._at, "lags")[0], deviation, *features])
+        n_others = expert.n_others
+        deviation, *features = seen[expert.n_read + expert.lags :][: expert.cell.n_inputs - 1 - n_others]
+        others = seen[len(seen) - n_others :]
+        return np.array([self._of(self._shadow, self._at, "lags")[0], deviation, *features, *others])
 
     def _compared(self, bank: Bank, slot: int, inputs: Array) -> tuple[float, float]:
         """Return cosine and relative error of the gradient that was kept for the shortest horizon's last forecast."""

@@ -101,7 +101,7 @@ class Bank:
         scratch, n_targets = self._layout.empty(1, self._n_targets), self._n_targets
         for record, new in zip(scratch, self._new, strict=True):
             record[0] = new
-        features = np.zeros((n_targets, self.specification.n_inputs))
+        features = np.zeros((n_targets, self.specification.n_inputs + self.specification.n_others))
         one = np.zeros(1, np.int64)
         self._kernel(scratch, one, one + NONE, np.zeros(1), np.zeros((1, n_targets)), features)
 
@@ -348,10 +348,10 @@ class Bank:
             raise ValueError(f"slot {slot} is not in use")
 
     def _inputs(self, slots: IntArray, values: Array, features: Array) -> Array:
-        """Return each model's exogenous inputs, (B K, n_inputs); with `joint` the others' increments, NaN where one is missing."""
+        """Return each model's exogenous inputs, (B K, n_inputs + n_others): features, then the other targets' increments where some expert sees them."""
         n_rows, n_targets = values.shape
         shared = np.repeat(features, n_targets, axis=0)
-        if not self.specification.joint:
+        if not (self.specification.joint or self.specification.n_others):
             return shared
         seen, level = self._slabs["scale"]["seen"][slots], self._slabs["scale"]["level"][slots]
         change = np.where(seen > 0, values - level, 0.0)

@@ -31,6 +31,7 @@ class Observation:
         seasonal_change: how the series went on one season and one week of seasons ago, scaled and
             winsorised, (B, H, 2).
         features: exogenous features, standardised and winsorised, (B, F).
+        others: the other targets' increments, as above, where joint experts alone see them, (B, O).
         calendar: where in the day and the week the event stands, see `models.calendar`, (B, C).
         row: where in a ring of as many rows as the longest horizon this event's things are kept, (B,).
         slot: where in the rings of `models.labels` this event's forecasts are kept, (B, H).
@@ -47,6 +48,7 @@ class Observation:
     seasonal_level: Array
     seasonal_change: Array
     features: Array
+    others: Array
     calendar: Array
     row: IntArray
     slot: IntArray

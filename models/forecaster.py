@@ -55,7 +55,8 @@ class Forecaster:
         self.n_horizons, self.n_experts = len(horizons), len(specification.experts)
         self.clock = LabelClock(horizons)
         self.scale, self.steady = IncrementScale(), SteadyLevel()
-        self.features = FeatureScale(specification.n_inputs)
+        self.n_inputs = specification.n_inputs
+        self.features = FeatureScale(specification.n_inputs + specification.n_others)
         self.season = Season(specification.season_max, horizons)
         self.experts = {
             name: entry(EXPERTS, name, "experts")(specification) for name in specification.experts
@@ -102,7 +103,7 @@ class Forecaster:
         return parts | self.reaction.init_state()
 
     def step(self, states: States, *, time: Array, level: Array, features: Array) -> StepResult:
-        """Take one event a row, in place. time (B,) seconds; level (B,) and features (B, n_inputs), NaN where missing.
+        """Take one event a row, in place. time (B,) seconds; level (B,) and features (B, n_inputs + n_others), NaN where missing.
 
         The state of rows that are not `begun` is of no use afterwards.
         """
@@ -139,7 +140,8 @@ class Forecaster:
             steady_offset=(steady - level) / scale,
             seasonal_level=(seasonal - level[:, None]) / scale[:, None],
             seasonal_change=winsorise((then - begin) / scale[:, None, None]),
-            features=standard,
+            features=standard[:, : self.n_inputs],
+            others=standard[:, self.n_inputs :],
             calendar=calendar(time),
             row=row,
             slot=slot,

@@ -14,6 +14,9 @@ FEATURES_MAX = 256
 TARGETS_MAX = 64
 LEVELS_MAX = 8
 
+JOINT_EXPERTS = ("linear_joint", "recurrent_joint")
+"""Those that see the other targets of their series."""
+
 DRIFT_STREAMS = ("loss", "inputs", "calibration")
 """What is watched for drift, see `models.drift.watch`; the order of the axis of what is told of it."""
 REACTIONS = ("quicken", "reset", "challenge", "takeover")
@@ -29,7 +32,8 @@ class Specification:
         features: names of the exogenous features.
         horizons: how many rows ahead to forecast, ascending.
         experts: names in `models.experts.EXPERTS`, in the order of the weights that are published.
-        joint: let the model of one target see the other targets' increments as features.
+        joint: let every expert of the model of one target see the other targets' increments as features. Without it those of
+            JOINT_EXPERTS alone do.
         mixture: name in `models.mixtures.MIXTURES`.
         cell: name in `models.cells.CELLS` of the recurrent expert's cell.
         rule: name in `models.rules.RULES` of how the recurrent expert's gradient is carried, or "exact": the cheapest
@@ -121,8 +125,14 @@ class Specification:
 
     @property
     def n_inputs(self) -> int:
-        """Exogenous inputs of one model: the features, and with `joint` the other targets' increments."""
+        """Exogenous inputs that every expert of a model sees: the features, and with `joint` the other targets' increments."""
         return len(self.features) + (len(self.targets) - 1 if self.joint else 0)
+
+    @property
+    def n_others(self) -> int:
+        """Exogenous inputs that joint experts alone see: the other targets' increments, where not all see them."""
+        some = not self.joint and any(name in JOINT_EXPERTS for name in self.experts)
+        return len(self.targets) - 1 if some else 0
 
     @property
     def quantiles(self) -> tuple[float, ...]:

@@ -23,12 +23,14 @@ EXPERTS: dict[str, Callable[[Specification], Expert]] = {
     "linear": linear.Linear,
     "linear_quick": linear.quick,
     "linear_long": linear.long,
+    "linear_joint": linear.joint,
     "linear_pooled": linear.pooled,
     "recurrent": Recurrent,
     "recurrent_quick": recurrent.quick,
     "recurrent_gradient": recurrent.gradient,
     "recurrent_elstm": recurrent.elstm,
     "recurrent_gru": recurrent.gru,
+    "recurrent_joint": recurrent.joint,
     "recurrent_pooled": recurrent.pooled,
 }
 
@@ -36,10 +38,17 @@ NAIVE = ("last_value", "seasonal")
 """Experts that learn nothing: the first of them that a model has is what is published in quarantine."""
 
 KINDS: dict[str, tuple[float, tuple[str, ...]]] = {
-    "linear": (1.5, ("linear", "linear_quick", "linear_long")),
+    "linear": (1.5, ("linear", "linear_quick", "linear_long", "linear_joint")),
     "recurrent": (
         1.5,
-        ("recurrent", "recurrent_quick", "recurrent_gradient", "recurrent_elstm", "recurrent_gru"),
+        (
+            "recurrent",
+            "recurrent_quick",
+            "recurrent_gradient",
+            "recurrent_elstm",
+            "recurrent_gru",
+            "recurrent_joint",
+        ),
     ),
     "pooled": (1.5, ("linear_pooled", "recurrent_pooled")),
 }

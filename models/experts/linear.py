@@ -46,15 +46,17 @@ class Linear:
         forgetting: float = FORGETTING,
         season_max: int = SEASON_HORIZONS_MAX,
         shared: tuple[str, ...] = (),
+        joint: bool = False,
     ) -> None:
         """Take horizons, lags and the number of features from the specification; `season_max` is of horizons."""
         self.shared = shared
+        self.n_others = specification.n_others if joint else 0
         self.lags = specification.lags if lags is None else lags
         self.forgetting = forgetting
         self.n_horizons = len(specification.horizons)
         self.n_rows = specification.horizons[-1]
         self.season_at = season_horizons(self.n_horizons, season_max)
-        self.n_inputs = self.lags + n_beside(specification, self.season_at)
+        self.n_inputs = self.lags + n_beside(specification, self.season_at) + self.n_others
 
     def init_state(self) -> Fields:
         """Return an expert that forecasts no change."""
@@ -67,9 +69,8 @@ class Linear:
     def forecast(self, state: State, observation: Observation) -> Array:
         """Shift the newest increment in and forecast, (B, H)."""
         state["lags"] = np.concatenate((observation.increment[:, None], state["lags"][:, :-1]), axis=1)
-        return forecast_readout(
-            state, linear_inputs(state["lags"], observation, self.season_at), observation, self.forgetting
-        )
+        inputs = linear_inputs(state["lags"], observation, self.season_at, self.n_others)
+        return forecast_readout(state, inputs, observation, self.forgetting)
 
 
 def quick(specification: Specification) -> Linear:
@@ -82,6 +83,11 @@ def quick(specification: Specification) -> Linear:
 def long(specification: Specification) -> Linear:
     """Return the expert of many lags that forgets late."""
     return Linear(specification, lags=LONG_FACTOR * specification.lags, forgetting=LONG_FORGETTING)
+
+
+def joint(specification: Specification) -> Linear:
+    """Return the expert that sees the other targets too."""
+    return Linear(specification, joint=True)
 
 
 def pooled(specification: Specification) -> Linear:
@@ -111,8 +117,8 @@ def n_beside(specification: Specification, season_at: IntArray) -> int:
     return 2 + specification.n_inputs + N_CALENDAR + len(CYCLES) * len(season_at)
 
 
-def linear_inputs(lags: Array, observation: Observation, season_at: IntArray) -> Array:
-    """Return phi, (B, F)."""
+def linear_inputs(lags: Array, observation: Observation, season_at: IntArray, n_others: int = 0) -> Array:
+    """Return phi, (B, F); the last are as many of the other targets' increments."""
     return np.concatenate(
         (
             lags,
@@ -121,6 +127,7 @@ def linear_inputs(lags: Array, observation: Observation, season_at: IntArray) ->
             np.ones((len(lags), 1)),
             observation.calendar,
             observation.seasonal_change[:, season_at].reshape(len(lags), -1),
+            observation.others[:, :n_others],
         ),
         axis=1,
     )

@@ -65,19 +65,21 @@ class Recurrent:
         process_noise: float = PROCESS_NOISE,
         forgetting: float = FORGETTING,
         pooled: bool = False,
+        joint: bool = False,
     ) -> None:
         """Build cell, rule and optimizer from the specification; the process noise is a Kalman filter's, the forgetting the readout's."""
         self.lags, self.forgetting = min(specification.lags, LAGS_MAX), forgetting
         self.n_horizons = len(specification.horizons)
         self.n_rows, self.horizon = specification.horizons[-1], specification.horizons[0]
         self.seed = specification.seed
+        self.n_others = specification.n_others if joint else 0
         self.cell = entry(CELLS, specification.cell, "cell")(
-            n_inputs=2 + specification.n_inputs, n_units=specification.units
+            n_inputs=2 + specification.n_inputs + self.n_others, n_units=specification.units
         )
         self.rule = _in_precision(specification.precision, _rule(specification.rule, self.cell), self.cell)
         self.n_read = self.cell.n_read_parts * self.cell.n_units
         self.season_at = season_horizons(self.n_horizons, 1)
-        self.n_readout = self.n_read + self.lags + n_beside(specification, self.season_at)
+        self.n_readout = self.n_read + self.lags + n_beside(specification, self.season_at) + self.n_others
         self.cell_update = cell_update_for(
             specification, (self.cell.n_params_per_unit, self.cell.n_units), process_noise
         )
@@ -134,6 +136,7 @@ class Recurrent:
                 observation.steady_increment[:, None],
                 observation.steady_deviation[:, None],
                 observation.features,
+                observation.others[:, : self.n_others],
             ),
             axis=1,
         )
@@ -160,7 +163,8 @@ class Recurrent:
         steady = replace(observation, deviation=observation.steady_deviation)
         state["lags"] = np.concatenate((observation.steady_increment[:, None], state["lags"][:, :-1]), axis=1)
         flat = read.reshape(n_rows, self.n_read)
-        inputs = np.concatenate((flat, linear_inputs(state["lags"], steady, self.season_at)), axis=1)
+        beside = linear_inputs(state["lags"], steady, self.season_at, self.n_others)
+        inputs = np.concatenate((flat, beside), axis=1)
         n_kept = self.cell_update.n_kept
         of_units = state["weights"][:, :n_kept, : self.n_read].reshape(n_rows, n_kept, *read.shape[1:])
         credit = np.zeros((n_rows, n_kept, self.cell.n_parts, self.cell.n_units))
@@ -227,6 +231,11 @@ class Recurrent:
 def quick(specification: Specification) -> Recurrent:
     """Return the expert whose weights are expected to change soon."""
     return Recurrent(specification, process_noise=QUICK_PROCESS_NOISE)
+
+
+def joint(specification: Specification) -> Recurrent:
+    """Return the expert whose cell sees the other targets too."""
+    return Recurrent(specification, joint=True)
 
 
 def pooled(specification: Specification) -> Recurrent:

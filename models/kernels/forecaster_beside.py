@@ -21,9 +21,10 @@ def put_beside(
     w: Work,
 ) -> None:
     """Write what readouts see beside their lags: the tail of `linear_inputs`."""
-    n_features, n_cycles = len(w.features), w.then.shape[1]
+    n_features, n_cycles = len(w.seen) - 2, w.then.shape[1]
     w.beside[0] = deviation
-    copied(w.features, w.beside, 1)
+    for i in range(n_features):
+        w.beside[1 + i] = w.features[i]
     w.beside[1 + n_features] = 1.0
     calendar_update(time, periods, harmonics, w.waves)
     copied(w.waves, w.beside, 2 + n_features)
@@ -34,3 +35,6 @@ def put_beside(
             moved = w.then[h, cycle] - w.begin[h, cycle] if w.season_known[h, cycle] else 0.0
             w.beside[at] = clipped(moved / scale, c.winsor)
             at += 1
+    for i in range(n_features, len(w.features)):
+        w.beside[at] = w.features[i]
+        at += 1

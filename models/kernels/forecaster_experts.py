@@ -226,7 +226,8 @@ def recurrent_forecast(
     q = 2 + 2 * m
     increment, deviation, offset = steady
     seen[0], seen[1] = increment, deviation
-    copied(w.features, seen, 2)
+    for i in range(m - 2):
+        seen[2 + i] = w.features[i]
     rtu_advance(floats, ints, flags, at, size, c, seen)
     for i in range(2 * n):
         read[i] = np.tanh(floats[at.recurrent_state + i])

@@ -64,7 +64,8 @@ def forecaster_twin(forecaster: Forecaster, layout: Layout, shared: SharedFields
 def _has_twin(expert: Expert) -> bool:
     if type(expert) is not Recurrent:
         return type(expert) in KINDS
-    return type(expert.cell) is Rtu and type(expert.rule) is RtrlTrace and _descent(expert) is not None
+    known = type(expert.cell) is Rtu and type(expert.rule) is RtrlTrace and not expert.n_others
+    return known and _descent(expert) is not None
 
 
 def _descent(expert: Recurrent) -> int | None:
@@ -104,6 +105,7 @@ class ForecasterTwin:
             experts=forecaster.n_experts,
             quantiles=len(forecaster.interval.missed),
             features=forecaster.features.n_features,
+            others=forecaster.features.n_features - forecaster.n_inputs,
             levels=forecaster.season.length,
             units=recurrent.cell.n_units if recurrent else 0,
             naive=forecaster.naive[0] if forecaster.naive else -1,

@@ -29,6 +29,7 @@ FLAGS: Final = 4
 class Sizes(NamedTuple):
     """The sizes of a forecaster, those of its recurrent expert 0 where it has none. `naive` is its first naive expert, or -1.
 
+    `others` are those of the features that joint experts alone see, the last ones.
     `kept` are the horizons whose gradients are kept, `descent` one of SGD, ADAM and FILTER, `groups` a filter's covariances.
     `watched` is 1: what is watched at each event; 0 leaves it out, to measure what it costs.
     """
@@ -40,6 +41,7 @@ class Sizes(NamedTuple):
     experts: int
     quantiles: int
     features: int
+    others: int
     levels: int
     units: int
     naive: int
@@ -130,9 +132,9 @@ def work_for(size: Sizes, n_cycles: int, n_waves: int, n_seasons: int) -> Work:
         np.empty(size.features),
         np.empty(2 + size.features + 2 * n_waves + n_cycles * n_seasons),
         np.empty(2 * n_waves),
-        np.empty(2 + size.features),
+        np.empty(2 + size.features - size.others),
         np.empty(2 * size.units),
         np.empty(2 * size.units),
-        np.empty((6 + 2 * size.features) * size.units),
+        np.empty((6 + 2 * (size.features - size.others)) * size.units),
         np.empty(size.horizons),
     )

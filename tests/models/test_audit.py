@@ -21,6 +21,7 @@ MAKES = {
     "two targets and features": replace(
         SMALL, targets=("a", "b"), features=("f", "g"), joint=True, horizons=(2, 3)
     ),
+    "a joint expert": replace(SMALL, targets=("a", "b"), features=("f",), experts=("recurrent_joint",)),
     "gru": replace(SMALL, cell="gru", units=4),
     "rtu_stack": replace(SMALL, cell="rtu_stack", units=4),
     "block": replace(SMALL, cell="vanilla", rule="rtrl_block", units=4),

@@ -45,6 +45,7 @@ def observation(specification: Specification, *, rows: int, seed: int) -> Observ
         seasonal_level=rng.normal(size=(rows, n_horizons)),
         seasonal_change=rng.normal(size=(rows, n_horizons, 2)),
         features=rng.normal(size=(rows, specification.n_inputs)),
+        others=rng.normal(size=(rows, specification.n_others)),
         calendar=rng.normal(size=(rows, N_CALENDAR)),
         row=rng.integers(0, specification.horizons[-1], size=rows),
         slot=offsets + rng.integers(0, specification.horizons, size=(rows, n_horizons)),
@@ -110,8 +111,9 @@ def test_where_no_label_is_due_nothing_is_learned(name: str) -> None:
 
 
 @for_every_expert
-def test_a_batchs_composition_changes_no_bit(name: str) -> None:
-    specification = alone(name, targets=("a", "b"), joint=True)
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_batchs_composition_changes_no_bit(name: str, joint: bool) -> None:
+    specification = alone(name, targets=("a", "b"), joint=joint)
     stream = make_stream(specification, rows=40, series=5, seed=4)
     assert cut_at_random(specification, stream, seed=4) == together(specification, stream)
 

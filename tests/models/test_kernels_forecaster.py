@@ -33,6 +33,13 @@ SPECIFICATIONS = {
     "targets that see each other": replace(
         SMALL, targets=("a", "b"), features=("f", "g"), joint=True, horizons=(1, 3)
     ),
+    "one that sees the others": replace(
+        SMALL,
+        targets=("a", "b", "c"),
+        features=("f",),
+        horizons=(1, 3),
+        experts=("linear", "linear_joint", "recurrent"),
+    ),
     "a far horizon": replace(SMALL, horizons=(2, 30)),
     "one expert": replace(SMALL, experts=("recurrent",), optimizer="sgd"),
     "experts in another order": replace(SMALL, experts=("recurrent", "seasonal", "linear")),

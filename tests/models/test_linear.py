@@ -212,6 +212,24 @@ def test_the_linear_expert_uses_a_feature_that_leads() -> None:
     assert np.abs(told["error"][500:]).mean() < 0.05
 
 
+@pytest.mark.parametrize("expert", ["linear_joint", "recurrent_joint"])
+def test_a_joint_expert_stands_beside_one_that_sees_its_own_target_alone(expert: str) -> None:
+    """The mixture goes over to the joint one where another target leads; the other one sees what it would without it."""
+    steps = np.random.default_rng(10).normal(size=601)
+    values = np.stack((steps[1:].cumsum(), steps[:-1].cumsum()), axis=1)
+    stream = Stream(3600.0 * np.arange(600.0)[:, None], values[:, None, :], np.empty((600, 1, 0)))
+    alone = replace(SMALL, experts=("linear",), targets=("a", "b"), season_max=2)
+    both = replace(alone, experts=("linear", expert))
+    found, expected = run_new(both, stream), run_new(alone, stream)
+    of_experts = np.abs(found["expert_errors"][400:, 0, :, 0]).mean(axis=0)
+    assert of_experts[1, 1] < 0.2
+    assert of_experts[1, 0] > 0.5
+    assert np.abs(found["error"][400:, 0, 1, 0]).mean() < 0.3
+    np.testing.assert_allclose(
+        found["expert_predictions"][..., 0], expected["expert_predictions"][..., 0], rtol=0, atol=1e-9
+    )
+
+
 @pytest.mark.parametrize("leader", [0, 2])
 def test_with_joint_each_target_sees_what_the_others_did(leader: int) -> None:
     """One target goes a row ahead of the two others: with `joint` they are foreseen, without it they are not."""

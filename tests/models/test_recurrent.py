@@ -45,6 +45,7 @@ def observations(count: int, *, seed: int = 0) -> list[Observation]:
             seasonal_level=rng.normal(size=(1, 2)),
             seasonal_change=rng.normal(size=(1, 2, 2)),
             features=rng.normal(size=(1, 1)),
+            others=np.empty((1, 0)),
             calendar=np.linspace(-1.0, 1.0, N_CALENDAR)[None],
             row=np.array([row % 3]),
             slot=np.array([[0, 1 + row % 3]]),
