@@ -131,9 +131,9 @@ class Duel:
             Shadow(judged.losses, judged.evidence, counts),
         )
 
-    def step(self, slots: IntArray, times: Array, values: Array, features: Array) -> Judged:
+    def step(self, slots: IntArray, times: Array, values: Array, features: Array, pools: IntArray) -> Judged:
         """Take one row of each series as `models.bank.Bank.step` does, without events and messages."""
-        results = [model.bank.step(slots, times, values, features) for model in self._both]
+        results = [model.bank.step(slots, times, values, features, pools) for model in self._both]
         return self._judge(slots, results)
 
     def _judge(self, slots: IntArray, results: Sequence[StepResult]) -> Judged:

@@ -35,14 +35,32 @@ def is_pool(name: str) -> bool:
 
 
 @final
+class Groups:
+    r"""Which group a series is of, by a setting `fields.group`.
+
+    Example:
+        >>> groups = Groups(r"^(\w+)-")
+        >>> groups.of("pump-1"), groups.of("pump-2"), groups.of("boiler"), Groups(None).of("pump-1")
+        ('pump', 'pump', '', '')
+    """
+
+    def __init__(self, pattern: str | None) -> None:
+        self._pattern = None if pattern is None else re.compile(pattern)
+
+    def of(self, series: str) -> str:
+        """Return what the pattern's group finds in a name, else nothing."""
+        found = None if self._pattern is None else self._pattern.search(series)
+        return (found.group(1) or "") if found else ""
+
+
+@final
 class Pools:
     """The pools of a partition, by group; there are none where the settings have no pooled expert."""
 
     def __init__(self, models: Models, settings: Settings) -> None:
         self._models, self._used = models, models.pooled
         self._most = settings.limits.pools_max
-        pattern = settings.fields.group
-        self._pattern = None if pattern is None else re.compile(pattern)
+        self._groups = Groups(settings.fields.group)
         self._slots: dict[str, int] = {}
         self._last_offsets: dict[str, int] = {}
 
@@ -57,9 +75,8 @@ class Pools:
         return iter(self._slots)
 
     def group_of(self, series: str) -> str:
-        """Return the group of a series: what the pattern's group finds in its name, else nothing."""
-        found = None if self._pattern is None else self._pattern.search(series)
-        return (found.group(1) or "") if found else ""
+        """Return the group of a series."""
+        return self._groups.of(series)
 
     def are_full_for(self, series: str) -> bool:
         """Say whether a series is of a group beyond the limit."""

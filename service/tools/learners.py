@@ -7,11 +7,12 @@ from typing import Final, NamedTuple
 
 from rich.console import Console
 
-from models.bank import Array, Bank, IntArray, StepResult
+from models.bank import NONE, Array, Bank, IntArray, StepResult
 from models.specification import Specification
 from service.ports import PLACES
 from service.settings import ChallengerSettings
 from service.stream.duel import Duel, Judged
+from service.stream.pools import Groups
 
 PROMOTIONS_MAX: Final = 1000
 """Promotions that are told one by one, whatever the number of series."""
@@ -37,9 +38,10 @@ class Learners:
     Args:
         makes: of the model, and of its challenger where there is one.
         rule: when the challenger is promoted.
+        groups: of series that have a pool, where there are pooled experts.
     """
 
-    def __init__(self, makes: Sequence[Specification], rule: ChallengerSettings) -> None:
+    def __init__(self, makes: Sequence[Specification], rule: ChallengerSettings, groups: Groups) -> None:
         self.makes, self.rule = tuple(makes), rule
         self.promotions: list[Promoted] = []
         self.promotions_count = 0
@@ -50,6 +52,8 @@ class Learners:
             self._models = Bank(self.makes[0])
         else:
             self._models = Duel("replay", self.makes, rule)
+        self._groups = groups
+        self._pools: dict[str, int] = {}
 
     @property
     def specification(self) -> Specification:
@@ -65,13 +69,22 @@ class Learners:
         """Return the slot of a new series."""
         return self._models.admit()
 
+    def pool_of(self, series: str) -> int:
+        """Return the slot of the pool of a series."""
+        if not self._models.pooled:
+            return NONE
+        group = self._groups.of(series)
+        if group not in self._pools:
+            self._pools[group] = self._models.admit()
+        return self._pools[group]
+
     def step(
-        self, slots: IntArray, times: Array, values: Array, features: Array
+        self, slots: IntArray, times: Array, values: Array, features: Array, pools: IntArray
     ) -> tuple[StepResult, Judged | None]:
         """Take one row of each series; return what answers, and where there are two makes what each of them said."""
         if isinstance(self._models, Bank):
-            return self._models.step(slots, times, values, features), None
-        judged = self._models.step(slots, times, values, features)
+            return self._models.step(slots, times, values, features, pools), None
+        judged = self._models.step(slots, times, values, features, pools)
         return judged.result, judged
 
     def note(self, judged: Judged, names: Sequence[str], rows: IntArray, times: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from rich.console import Console
 from models.bank import StepResult
 from models.specification import Specification
 from service.settings import Settings
+from service.stream.pools import Groups
 from service.tools.learners import Learners
 from service.tools.predictions_file import Made, PredictionsFile
 from service.tools.problem import WRONG_USAGE, CommandError
@@ -76,7 +77,11 @@ def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
                 if replay is None:
                     replay = Replay(
                         options,
-                        Learners(_makes(options, table), options.settings.challenger),
+                        Learners(
+                            _makes(options, table),
+                            options.settings.challenger,
+                            Groups(options.settings.fields.group),
+                        ),
                         totals,
                         predictions,
                     )
@@ -108,9 +113,10 @@ def run(options: ReplayOptions, *, out: Console, notes: Console) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A series of the bank: its slot, its index in the score, and its targets' names in what is written."""
+    """A series of the bank: its slot and its pool's, its index in the score, and its targets' names in what is written."""
 
     slot: int
+    pool: int
     index: int
     names: tuple[str, ...]
 
@@ -151,6 +157,7 @@ class Replay:
                 times,
                 values,
                 np.repeat(np.array([row.features for row in rows]), width, axis=0),
+                np.array([one.pool for one in series]),
             )
             index = [one.index for one in series]
             texts = [row.time_text for row in rows for _ in range(width)]
@@ -215,7 +222,8 @@ class Replay:
                 warmup=warmup,
                 statistics_rows=0 if standardise is None else standardise.of(total),
             )
-            self._series[names] = Series(self.learners.admit(), index, names)
+            pool = self.learners.pool_of(base)
+            self._series[names] = Series(self.learners.admit(), pool, index, names)
             if self._recorder is not None:
                 self._recorder.admit(index, names)
                 self._warmups.update(dict.fromkeys(names, warmup))

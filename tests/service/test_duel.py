@@ -124,7 +124,11 @@ def test_a_row_without_an_event_is_judged_as_an_event_is() -> None:
     for record, body in zip(stream, said, strict=True):
         event = orjson.loads(record.value or b"")
         judged = duel.step(
-            slot, np.array([float(event["time"])]), np.array([[event["value"]]]), np.empty((1, 0))
+            slot,
+            np.array([float(event["time"])]),
+            np.array([[event["value"]]]),
+            np.empty((1, 0)),
+            np.array([-1]),
         )
         told = body["challenger"]
         assert judged.evidence[0] == told["evidence"]
