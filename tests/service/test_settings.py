@@ -217,7 +217,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one(name: str, ex
         (
             "model__experts",
             ["last_value", "oracle"],
-            "experts: one of last_value, seasonal, drift, smoothing, linear, linear_quick, linear_long, recurrent,",
+            "experts: one of last_value, seasonal, drift, smoothing, linear, linear_quick, linear_long, linear_joint, linear_pooled, recurrent,",
         ),
         ("model__mixture", "average", "mixture: one of polynomial, exponential, not 'average'"),
         ("model__drift_inputs", "eyes", "drift_inputs: one of page_hinkley, cusum, adwin"),
