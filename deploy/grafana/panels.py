@@ -115,8 +115,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             ),
             Panel(
                 title="Series",
-                tells="Series held in memory by all workers.",
-                queries=(("sum (onward_series)", ""),),
+                tells="Held in memory by all workers; and pools, where experts share what they learn.",
+                queries=(("sum (onward_series)", "series"), ("sum (onward_pools)", "pools")),
                 width=4,
                 single=True,
             ),

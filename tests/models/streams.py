@@ -163,3 +163,8 @@ def assert_alike(found: dict[str, Array], expected: dict[str, Array], tolerance:
 def rows_of(fields_: Fields, *, rows: int = 1) -> State:
     """Return the state of a micro-batch of so many new components."""
     return {name: np.repeat(np.array(value)[None], rows, axis=0) for name, value in fields_.items()}
+
+
+def fields_of(result: StepResult) -> dict[str, Array]:
+    """Return the result's fields by name."""
+    return {name: getattr(result, name) for name in RESULT_NAMES}

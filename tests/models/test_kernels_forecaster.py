@@ -11,14 +11,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.bank import Bank, NonFiniteError, StepResult
+from models.bank import Bank, NonFiniteError
 from models.kernels import forecaster as kernel
-from models.protocols import Array
 from models.specification import PROFILES, Specification, from_profile
 from tests.models.streams import (
-    RESULT_NAMES,
     SMALL,
     assert_alike,
+    fields_of,
     make_stream,
     row_bytes,
     run,
@@ -66,11 +65,6 @@ def banks(specification: Specification, n_series: int) -> tuple[Bank, Bank, list
     slots = [[bank.admit() for _ in range(n_series)] for bank in both]
     assert slots[0] == slots[1]
     return *both, slots[0]
-
-
-def fields_of(result: StepResult) -> dict[str, Array]:
-    """Return the result's fields by name."""
-    return {name: getattr(result, name) for name in RESULT_NAMES}
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.25])

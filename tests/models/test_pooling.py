@@ -20,8 +20,16 @@ from models.kernels import COMPILES
 from models.optimizers.rls import PRIOR_VARIANCE
 from models.protocols import Array
 from models.specification import Specification
-from tests.models.streams import RESULT_NAMES, SMALL, Stream, make_stream, side_by_side, state_bytes
-from tests.models.test_kernels_forecaster import assert_alike, fields_of
+from tests.models.streams import (
+    RESULT_NAMES,
+    SMALL,
+    Stream,
+    assert_alike,
+    fields_of,
+    make_stream,
+    side_by_side,
+    state_bytes,
+)
 
 EXPERTS = ("last_value", "linear", "linear_pooled", "recurrent_pooled")
 POOLED = replace(SMALL, experts=EXPERTS)
