@@ -36,9 +36,11 @@ HORIZONS: Final = (1, 24, 48)
 QUICK_ROWS: Final = 60
 POOLED_MAKES: Final = {
     "default": Specification(),
-    "and `linear_pooled`": Specification(experts=(*OWN, "linear_pooled")),
+    "profile `pooled`: and `linear_pooled`": from_profile("pooled"),
     "`recurrent_pooled` for `recurrent`": Specification(experts=(*OWN[:-1], "recurrent_pooled")),
-    "profile `pooled`": from_profile("pooled"),
+    "both pooled ones for `recurrent`": Specification(
+        experts=(*OWN[:-1], "linear_pooled", "recurrent_pooled")
+    ),
     "pooled alone": Specification(experts=("last_value", "linear_pooled", "recurrent_pooled")),
 }
 

@@ -167,18 +167,8 @@ PROFILES: dict[str, dict[str, object]] = {
     "balanced": {"experts": ("last_value", "seasonal", "linear", "recurrent"), "units": 8, "lags": 24},
     # The default: the figures in the documentation are this profile's.
     "accurate": {},
-    # What the series of a group have in common is learned from all of them: for series that are short, or just begun.
-    "pooled": {
-        "experts": (
-            "last_value",
-            "seasonal",
-            "linear",
-            "linear_quick",
-            "linear_long",
-            "linear_pooled",
-            "recurrent_pooled",
-        )
-    },
+    # And what the series of a group have in common, learned from all of them: for series that are short, or just begun.
+    "pooled": {"experts": (*Specification().experts, "linear_pooled")},
 }
 
 

@@ -14,6 +14,7 @@ from models.bank import Fields
 from service.bootstrap import checkpoint_store
 from service.ports import PLACES, CheckpointError, CheckpointStore, PartitionCheckpoint
 from service.settings import Settings
+from service.stream.pools import is_pool
 from service.stream.shard import Shard
 from service.tools.kafka import require_topic
 from service.tools.problem import CommandError
@@ -79,7 +80,8 @@ def _cells(found: PartitionCheckpoint | None) -> Sequence[str]:
     if found is None:
         return "-", "-", "-", "none yet"
     size = sum(len(one.state) for one in found.series.values())
-    return f"{found.next_offset:,}", f"{len(found.series):,}", f"{size:,}", "; ".join(found.notes)
+    count = sum(not is_pool(name) for name in found.series)
+    return f"{found.next_offset:,}", f"{count:,}", f"{size:,}", "; ".join(found.notes)
 
 
 async def verify(settings: Settings, partition: int | None, *, out: Console) -> None:

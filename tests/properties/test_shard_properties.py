@@ -17,7 +17,7 @@ from service.stream.decode import Decoder
 from service.stream.messages import PredictionEncoder
 from service.stream.shard import Shard
 from tests.service.crashes import World
-from tests.service.records import EAGER_DUEL, TOPIC, cut, event_bytes, record, records, small_settings
+from tests.service.records import EAGER_DUEL, POOLED, TOPIC, cut, event_bytes, record, records, small_settings
 
 SETTINGS = small_settings()
 ALL_SETTINGS = [
@@ -31,6 +31,7 @@ ALL_SETTINGS = [
         limits={"series_max": 3, "series_full": "evict", "series_idle_events": 6}, policy={"late": "learn"}
     ),
     small_settings(**EAGER_DUEL),
+    small_settings(**POOLED),
     Settings.model_validate({"model": {"profile": "accurate", "horizons": (1, 3)}}),
 ]
 # The full model takes part, so this bounds the time; ONWARD_HYPOTHESIS=explore looks further.

@@ -26,7 +26,7 @@ from tests.service.learner_ports import (
     event,
     small_settings,
 )
-from tests.service.records import EAGER_DUEL
+from tests.service.records import EAGER_DUEL, POOLED
 
 PREDICTIONS, DEAD_LETTERS = "onward.predictions", "onward.dead-letters"
 
@@ -109,6 +109,7 @@ GROUPS: dict[str, dict[str, dict[str, object]]] = {
     "idle": {"limits": {"series_idle_events": 3}},
     "rejected until some are idle": {"limits": {"series_max": 2, "series_idle_events": 6}},
     "a challenger": EAGER_DUEL,
+    "two pools": POOLED,
 }
 
 
