@@ -171,7 +171,10 @@ def replay(
         str, typer.Option(metavar="1,24", help="How many rows ahead to forecast; 1 if nothing says.")
     ] = "",
     profile: Annotated[
-        str, typer.Option(help="The make of the model: accurate, balanced, fast or pooled; accurate if nothing says.")
+        str,
+        typer.Option(
+            help="The make of the model: accurate, balanced, fast or pooled; accurate if nothing says."
+        ),
     ] = "",
     joint: Annotated[
         bool, typer.Option("--joint", help="Let the model of each target see the other targets of its row.")
