@@ -22,8 +22,9 @@ from models.calendar import calendar
 from models.drift.reactions import Reaction
 from models.drift.watch import SEEN_MIN, VALUE_MAX, Watch, Watched
 from models.experts import EXPERTS, NAIVE, prior_of
-from models.experts.recovery import ATTEND, CLIP, SKIP, WINSORISE
+from models.experts.recovery import ATTEND, CLIP, RESTORE, SKIP, WINSORISE
 from models.experts.watch import FIGURES
+from models.faults import Faults
 from models.forecast_protocols import Due, Observation, RecurrentExpert
 from models.intervals import Interval
 from models.labels import LabelClock
@@ -68,6 +69,7 @@ class Forecaster:
         self.mixture = entry(MIXTURES, specification.mixture, "mixture")(
             self.n_horizons, self.n_experts, prior_of(specification.experts)
         )
+        self.faults = Faults(self.experts, self.mixture.init_state(), horizons)
         self.interval = Interval(horizons, specification.interval_levels)
         self.anomaly = AnomalyScore()
         self.reaction = Reaction(specification.drift_reaction, self.experts, horizons)
@@ -85,6 +87,7 @@ class Forecaster:
             "interval": self.interval.init_state(),
             "anomaly": self.anomaly.init_state(),
             "steady": self.steady.init_state(),
+            "fault": self.faults.init_state(),
             **self.watch.init_state(),
             "pending": {
                 "level": np.zeros(n_slots),
@@ -176,6 +179,7 @@ class Forecaster:
         figures = self._figures(states, np.any(valid, axis=1))
         figures["guard"] = (
             settled.pop("outlier") * WINSORISE
+            | settled.pop("restored") * RESTORE
             | figures["clipped"] * CLIP
             | figures["skipped"] * SKIP
             | figures.pop("attends") * ATTEND
@@ -219,6 +223,7 @@ class Forecaster:
         """Forget what is pending, where the recurrent state was, and what stood a season ago; keep what was learned."""
         self.clock.reset(states["clock"])
         self.season.reset(states["season"])
+        self.faults.reset(states["fault"])
         for name, expert in self.recurrent.items():
             expert.reset_memory(states[f"expert.{name}"])
         if self.reaction.challengers is not None:
@@ -252,6 +257,9 @@ class Forecaster:
         # A forecast made before the series had a scale is in no unit: it is scored, but teaches nothing.
         known = valid & pending["scaled"][rows, slot]
         seen = residuals["seen"] + known
+        prediction = base + unit * mixed
+        error = np.where(valid, level[:, None] - prediction, 0.0)
+        watched = known[:, 0] & (states["interval"]["seen"][:, 0] >= SEEN_MIN)
         rate = np.maximum(1.0 / RESIDUAL_SPAN_EVENTS, 1.0 / np.maximum(seen, 1))[..., None]
         variance = residuals["variance"]
         bound = RESIDUAL_WINSOR * np.sqrt(variance)
@@ -273,23 +281,29 @@ class Forecaster:
             )
             for place, name in enumerate(self.experts)
         }
+        restored = self.faults.update(
+            states,
+            level=level,
+            error=error[:, 0],
+            unit=unit[:, 0],
+            due=next(iter(all_due.values())),
+            told=experts[:, 0],
+            watched=watched,
+        )
         for place, (name, expert) in enumerate(self.experts.items()):
             expert.learn(states[f"expert.{name}"], all_due[name])
             if name in self.recurrent:
-                error, came = np.where(known[:, 0], residual[:, 0, place], 0.0), all_due[name].target[:, 0]
-                self.recurrent[name].watch(states[f"expert.{name}"], error, came, known[:, 0])
+                off, came = np.where(known[:, 0], residual[:, 0, place], 0.0), all_due[name].target[:, 0]
+                self.recurrent[name].watch(states[f"expert.{name}"], off, came, known[:, 0])
         if self.reaction.challengers is not None:
             self.reaction.challengers.learn(states, all_due)
         self.mixture.learn(states["mixture"], forecasts=experts, target=target, valid=known)
 
-        prediction = base + unit * mixed
-        error = np.where(valid, level[:, None] - prediction, 0.0)
         told = prediction[..., None] + unit[..., None] * quantiles
         beyond = self.interval.beyond(np.broadcast_to(level[:, None], prediction.shape), told)
         off = np.where(known, target - mixed, 0.0)
         # The first horizon is the shortest: its residual says soonest that something is odd.
         spread = states["interval"]["spread"][:, 0]
-        watched = known[:, 0] & (states["interval"]["seen"][:, 0] >= SEEN_MIN)
         surprising = known[:, 0] & (spread > 0.0)
         surprise = np.where(surprising, np.abs(off[:, 0]) / np.where(surprising, spread, 1.0), 0.0)
         anomaly, anomaly_log = self.anomaly.update(states["anomaly"], level, error[:, 0], known[:, 0])
@@ -305,6 +319,7 @@ class Forecaster:
             "anomaly_score": anomaly,
             "anomaly_log_score": anomaly_log,
             "outlier": surprise > OUTLIER_SPREADS,
+            "restored": restored,
         }
         return told_of, {
             "loss": (np.minimum(surprise, VALUE_MAX), surprising & watched),

@@ -27,11 +27,23 @@ from models.stability import effective_rank, frobenius_norm, log_condition, unit
 if TYPE_CHECKING:
     from models.experts.recurrent import Recurrent
 
-ACTIONS: Final = ("winsorise", "clip", "skip", "reset", "roll_back", "quarantine", "release", "renew")
-"""What guards do to an event or a model, by bit: 1 is the first. The first rung, a rejected event, is the shell's."""
+ACTIONS: Final = (
+    "winsorise",
+    "clip",
+    "skip",
+    "reset",
+    "roll_back",
+    "quarantine",
+    "release",
+    "renew",
+    "restore",
+)
+"""What guards do to an event or a model, by bit: 1 is the first. The first rung, a rejected event, is the shell's; the last is `models.faults`."""
 EVERYDAY: Final = ACTIONS[:3]
 """What is done too often to be told of one by one; their bits are the lowest, so that all that is more is a larger number."""
-WINSORISE, CLIP, SKIP, RESET, ROLL_BACK, QUARANTINE, RELEASE, RENEW = (1 << i for i in range(len(ACTIONS)))
+WINSORISE, CLIP, SKIP, RESET, ROLL_BACK, QUARANTINE, RELEASE, RENEW, RESTORE = (
+    1 << i for i in range(len(ACTIONS))
+)
 ATTEND: Final = 1 << len(ACTIONS)
 """Not an action: somebody has to look. Nobody outside the bank sees it."""
 

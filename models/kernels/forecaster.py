@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.experts.recovery import ATTEND, CLIP, SKIP
+from models.experts.recovery import ATTEND, CLIP, SKIP, WINSORISE
 from models.kernels.forecaster_beside import put_beside
 from models.kernels.forecaster_challengers import challengers_forecast, challengers_learn, end_event
 from models.kernels.forecaster_drift import drift_update, watched_inputs
@@ -332,7 +332,7 @@ def events(
                 level,
                 observed,
                 awaited,
-                row[experts_at(size) + 3 * size.horizons * size.experts + GUARD] > 0.0,
+                (int(row[experts_at(size) + 3 * size.horizons * size.experts + GUARD]) & WINSORISE) > 0,
                 features[place],
                 denominators[k],
                 watched[place],

@@ -77,6 +77,7 @@ def constants_of(forecaster: Forecaster, recurrent: Recurrent | None) -> Constan
         challenge_judged=challenger.JUDGED,
         challenge_better=challenger.BETTER,
         outlier_spreads=whole.OUTLIER_SPREADS,
+        fault_clean=forecaster.faults.clean,
         residual_span=whole.RESIDUAL_SPAN_EVENTS,
         residual_winsor=whole.RESIDUAL_WINSOR,
         trace_ceiling=rls.TRACE_CEILING,

@@ -29,6 +29,10 @@ class Places(NamedTuple):
     steady_trust: int
     steady_outlier: int
     steady_judged: int
+    fault_counts: int
+    fault_figures: int
+    fault_scale: int
+    fault_mixture: int
     scale_lowest: int
     scale_highest: int
     features_seen: int
@@ -131,6 +135,7 @@ class Experts(NamedTuple):
     weights_at: IntArray
     covariance_at: IntArray
     offset_at: IntArray
+    held_at: IntArray
     own_at: IntArray
     seen_at: IntArray
     forgetting: Array
@@ -188,6 +193,7 @@ class Constants(NamedTuple):
     challenge_judged: int
     challenge_better: float
     outlier_spreads: float
+    fault_clean: int
     residual_span: float
     residual_winsor: float
     trace_ceiling: float

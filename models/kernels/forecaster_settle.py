@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.experts.recovery import WINSORISE
+from models.experts.recovery import RESTORE, WINSORISE
 from models.kernels.forecaster_anomaly import anomaly_update, novelty_update
 from models.kernels.forecaster_experts import bounded_residual
+from models.kernels.forecaster_faults import faults_update
 from models.kernels.forecaster_parts import (
     Constants,
     Experts,
@@ -98,6 +99,9 @@ def learn(
     """Let every part learn from what is due; write loss and calibration to watch; return whether the surprise is finite."""
     n_horizons, n_experts = size.horizons, size.experts
     figures = row[experts_at(size) + 3 * n_horizons * n_experts :]
+    watches = w.known[0] and i[at.interval_seen] >= c.watch_seen_min
+    if watches and faults_update(f, i, at, of, size, c, level, row[n_horizons], w):
+        figures[GUARD] = RESTORE
     for e in range(n_experts):
         expert_learn(f, i, g, at, of, e, size, c, w.residuals[e], root, w)
         if of.kinds[e] == RECURRENT and size.watched and w.known[0]:
@@ -107,14 +111,13 @@ def learn(
     if w.known[0]:
         figures[0], figures[2] = anomaly_update(f, i, at, c, novelty, row[n_horizons])
     finite, spread = bool(np.isfinite(figures[0]) and np.isfinite(figures[2])), f[at.interval_spread]
-    watches = w.known[0] and i[at.interval_seen] >= c.watch_seen_min
     if watches:
         covered = row_flags[n_horizons + size.quantiles // 2 - 1]
         watched[2] = c.watch_held if covered else c.watch_missed
     if w.known[0] and spread > 0.0:
         surprise = abs(w.target[0] - f[at.pending_mixed + w.slots[0]]) / spread
         finite = bool(finite and np.isfinite(surprise))
-        figures[GUARD] = WINSORISE if surprise > c.outlier_spreads else 0.0
+        figures[GUARD] += WINSORISE if surprise > c.outlier_spreads else 0.0
         if watches:
             watched[0] = min(surprise, c.watch_value_max)
     for h in range(n_horizons):

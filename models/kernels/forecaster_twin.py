@@ -262,6 +262,8 @@ def _experts(forecaster: Forecaster, layout: Layout, prefix: str = "expert.") ->
         found["kinds"].append(KINDS[type(expert)])
         for field in READOUT_FIELDS:
             found[f"{field}_at"].append(places[field].start if field in places else -1)
+        held = layout.places["fault"].get(f"readout.{name}")
+        found["held_at"].append(held.start if held else -1)
         found["own_at"].append(places[OWN_FIELDS[type(expert)]].start if type(expert) in OWN_FIELDS else -1)
         found["seen_at"].append(places["seen"].start if "seen" in places else -1)
         found["lags"].append(own.lags if own else 0)
@@ -294,6 +296,7 @@ def _places(layout: Layout, experts: dict[str, Expert], others: Others, prefix: 
     Of experts and challengers, those in parts with the prefix.
     """
     skipped = {part for part, _ in others.values()}
+    held = tuple(name for name in layout.places["fault"] if name.startswith("readout."))
     found: dict[str, int] = {}
     for part, fields in layout.places.items():
         owned = part.startswith(OWNERS)
@@ -301,7 +304,7 @@ def _places(layout: Layout, experts: dict[str, Expert], others: Others, prefix: 
             continue
         if owned and not isinstance(experts[part.removeprefix(prefix)], Recurrent):
             continue
-        told, name_of_part = (READOUT_FIELDS, "recurrent") if owned else ((), part)
+        told, name_of_part = (READOUT_FIELDS, "recurrent") if owned else (held, part)
         found |= {
             f"{name_of_part}_{name}".replace(".", "_"): place.start
             for name, place in fields.items()

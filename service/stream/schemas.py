@@ -20,7 +20,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NO_CONTROL_CHARACTERS = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"
 
-GuardAction = Literal["winsorise", "clip", "skip", "reset", "roll_back", "quarantine", "release", "renew"]
+GuardAction = Literal[
+    "winsorise", "clip", "skip", "reset", "roll_back", "quarantine", "release", "renew", "restore"
+]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 DriftStream = Literal["loss", "inputs", "calibration"]
@@ -111,7 +113,8 @@ class TargetPrediction(_Message):
     guard: list[GuardAction]
     """What guards did at this event: learned from an outlier as if it were smaller (winsorise), clipped or refused the gradient (clip, skip), began
     the influence anew (reset), went back to the last good weights (roll_back), began or ended to publish the baseline
-    instead (quarantine, release), made a unit anew (renew)."""
+    instead (quarantine, release), made a unit anew (renew), put back
+    what was learned before a fault (restore)."""
     horizons: list[HorizonForecast]
 
 

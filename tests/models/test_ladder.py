@@ -22,6 +22,7 @@ from models.experts.recovery import (
     RELEASE,
     RENEW,
     RESET,
+    RESTORE,
     ROLL_BACK,
     SKIP,
     WINSORISE,
@@ -378,9 +379,9 @@ def test_on_ordinary_data_no_rung_beyond_the_third_is_climbed() -> None:
     for row in range(2500):
         seen |= int(np.bitwise_or.reduce(step(bank, slots, stream, row).guard, axis=None))
     assert seen & WINSORISE
-    assert not seen & (RESET | ROLL_BACK | QUARANTINE | RELEASE | RENEW | ATTEND)
+    assert not seen & (RESET | ROLL_BACK | QUARANTINE | RELEASE | RENEW | RESTORE | ATTEND)
 
 
 def test_every_action_has_a_bit_of_its_own() -> None:
-    bits = (WINSORISE, CLIP, SKIP, RESET, ROLL_BACK, QUARANTINE, RELEASE, RENEW, ATTEND)
+    bits = (WINSORISE, CLIP, SKIP, RESET, ROLL_BACK, QUARANTINE, RELEASE, RENEW, RESTORE, ATTEND)
     assert [1 << at for at in range(len(ACTIONS) + 1)] == list(bits)

@@ -46,7 +46,7 @@ def test_what_the_core_says_of_learning_is_counted() -> None:
     assert value(samples, "guard_actions_total", action="clip") == 1
     for action in ("winsorise", "skip", "reset", "roll_back", "quarantine"):
         assert value(samples, "guard_actions_total", action=action) == 1
-    for action in ("reject", "release", "renew"):
+    for action in ("reject", "release", "renew", "restore"):
         assert value(samples, "guard_actions_total", action=action) == 0
     drifts = {
         (stream, level): value(samples, "drift_events_total", stream=stream, detector="cusum", level=level)
