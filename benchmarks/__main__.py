@@ -13,7 +13,16 @@ for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
-from benchmarks import accuracy, challenger, coverage, faults, missing, robust, together  # noqa: E402
+from benchmarks import (  # noqa: E402
+    accuracy,
+    challenger,
+    coverage,
+    fault_parts,
+    faults,
+    missing,
+    robust,
+    together,
+)
 from benchmarks.alerts import command as alerts  # noqa: E402
 from benchmarks.drift import command as drift  # noqa: E402
 from benchmarks.kernels import command as kernels  # noqa: E402
@@ -30,6 +39,7 @@ BENCHMARKS = {
     "together": together.main,
     "robust": robust.main,
     "faults": faults.main,
+    "fault_parts": fault_parts.main,
     "drift": drift.main,
     "challenger": challenger.main,
     "alerts": alerts.main,

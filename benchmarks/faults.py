@@ -113,7 +113,7 @@ def main(arguments: argparse.Namespace) -> int:
 def run(runs: int) -> tuple[Array, Array, int, IntArray]:
     """Return each run's error over its twin's, the same of the floor's, how many numbers were not finite, and each run's kind of fault."""
     rng = np.random.default_rng(11)
-    values, noise = _streams(rng, runs)
+    values, noise = streams(rng, runs)
     kinds: IntArray = np.mod(np.arange(runs), len(VALUE_FAULTS))
     names = list(VALUE_FAULTS)
     begin, end = WARM_UP, WARM_UP + FAULT
@@ -149,7 +149,7 @@ def run(runs: int) -> tuple[Array, Array, int, IntArray]:
     return total[:runs] / twins, total[2 * runs :] / twins[:third], not_finite, kinds
 
 
-def _streams(rng: np.random.Generator, runs: int) -> tuple[Array, Array]:
+def streams(rng: np.random.Generator, runs: int) -> tuple[Array, Array]:
     """Return values (T, N) of autoregressions with a season each, and the deviations of their noise (N,)."""
     rows = WARM_UP + FAULT + RECOVERY + SCORED
     noise = np.exp(rng.normal(size=runs))
