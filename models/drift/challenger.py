@@ -11,7 +11,7 @@ new drift one that never had its expert's place is born anew, and one that had i
 learn take twice the time; they have twice the memory always.
 
 (2) has no control of chance, as the test of a second make in `models.sequential` has. It is one comparison an expert and event, as short in the
-compiled twin, and it answers after 100 labels, where that test needs hundreds even if a fifth is saved. A takeover by chance is
+compiled twin, and it answers after 100 labels, which that test, sure of what it says at any time, cannot. A takeover by chance is
 mostly between two that are nearly as good, and the same rule may take it back. What it costs: docs/DRIFT.md counts takeovers, and tells
 the error with them, of wild hours too, where there is nothing to gain.
 """

@@ -33,7 +33,7 @@ def onward(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,  # the first one compiles
         check=False,
     )
 
