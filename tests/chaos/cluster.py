@@ -20,7 +20,7 @@ from service.ports import PartitionCheckpoint, Record
 from service.settings import Settings
 from service.tools.embedded import dying_with_parent
 from service.topics import ensure_topics
-from tests.chaos.events import PARTITIONS, RECORD_BYTES_MAX, SERIES
+from tests.chaos.events import GROUP, PARTITIONS, POOLS, RECORD_BYTES_MAX, SERIES
 
 ROOT = Path(service.__file__).parent.parent
 
@@ -56,7 +56,10 @@ class Cluster:
             "ONWARD_TOPICS__PARTITIONS": str(PARTITIONS),
             "ONWARD_LIMITS__RECORD_BYTES_MAX": str(RECORD_BYTES_MAX),
             "ONWARD_LIMITS__SERIES_MAX": str(SERIES // PARTITIONS),
+            "ONWARD_LIMITS__POOLS_MAX": str(POOLS),
+            "ONWARD_FIELDS__GROUP": GROUP,
             "ONWARD_MODEL__PROFILE": "fast",
+            "ONWARD_MODEL__EXPERTS": "last_value,seasonal,linear,linear_pooled",
             "ONWARD_MODEL__LAGS": "4",
             "ONWARD_MODEL__SEASON_MAX": "16",
             "ONWARD_CHECKPOINT__STORE": self.store,

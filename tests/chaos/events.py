@@ -15,7 +15,9 @@ from service.stream.shard import Shard
 SERIES, PARTITIONS = 60, 3
 RECORD_BYTES_MAX = 2048
 WARM_UP = 3_000
-"""Events after which every series has been seen, so that one more is one too many."""
+"""Events after which every series, and every group, has been seen, so that one more is one too many."""
+GROUP, POOLS = r"(\d)$", 10
+"""Series whose names end alike share what a pooled expert learns."""
 
 Bad = Callable[[str, int], tuple[bytes | None, bytes | None]]
 
@@ -40,6 +42,7 @@ POISON: dict[Reason, Bad] = {
     Reason.BAD_SERIES: lambda s, t: (s.encode(), _event("", t, 1.0)),
     Reason.LATE: lambda s, t: (s.encode(), _event(s, t - 1_000_000, 1.0)),
     Reason.SERIES_LIMIT: lambda s, t: (s.encode(), _event(f"one too many {t}", t, 1.0)),
+    Reason.POOL_LIMIT: lambda s, t: (s.encode(), _event("of a group of its own", t, 1.0)),
 }
 
 
@@ -53,7 +56,7 @@ def stream(count: int, seed: int, *, bad: bool = True) -> Iterator[tuple[int, by
         partition, name, time = series % PARTITIONS, f"series-{series}", 1_700_000_000 + number
         if bad and number % 100 == 50 and number > WARM_UP - 2_000:
             reason = reasons[number // 100 % len(reasons)]
-            if reason is not Reason.SERIES_LIMIT or number > WARM_UP:
+            if reason not in {Reason.SERIES_LIMIT, Reason.POOL_LIMIT} or number > WARM_UP:
                 yield partition, *POISON[reason](name, time)
                 continue
         if bad and number % 170 == 20 and series in last:

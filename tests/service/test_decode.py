@@ -41,7 +41,8 @@ def nested(depth: int) -> bytes:
     return b'{"series":"s","time":0,"value":' + b"[" * depth + b"]" * depth + b"}"
 
 
-# Every reason that decoding gives, with what provokes it. LATE and SERIES_LIMIT are the shard's.
+OF_THE_SHARD = {Reason.LATE, Reason.SERIES_LIMIT, Reason.POOL_LIMIT}
+# Every reason that decoding gives, with what provokes it.
 POISON: list[tuple[Reason, bytes | None]] = [
     (Reason.EMPTY, None),
     (Reason.EMPTY, b""),
@@ -123,7 +124,7 @@ def test_each_reason_is_given_for_what_provokes_it(reason: Reason, value: bytes 
 
 
 def test_the_table_has_every_reason_of_decoding() -> None:
-    assert {reason for reason, _ in POISON} == set(Reason) - {Reason.LATE, Reason.SERIES_LIMIT}
+    assert {reason for reason, _ in POISON} == set(Reason) - OF_THE_SHARD
 
 
 def test_a_batch_gives_one_result_per_record_in_order() -> None:
