@@ -37,6 +37,8 @@ from service.tools.tables import Source, Wanted, open_table
 from service.topics import ensure_topics
 
 DATA = Path(__file__).parent / "data"
+CANCEL_SECONDS = 2.0
+"""After so long a task that goes on is cancelled again."""
 PARTITIONS = 2
 HOST = "127.0.0.1"
 PORT = 8000
@@ -120,13 +122,21 @@ async def _run(
         # None of them ends by itself but the wait for the signal; an error ends all.
         done, _ = await asyncio.wait(tasks, timeout=options.seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
+        await _end(tasks)
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     if tasks[0] not in done:
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until all have ended: a client that is just connecting may swallow a cancellation."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_SECONDS)
 
 
 async def _play(settings: Settings, series: Sequence[Source], pace: Pace) -> None:
