@@ -64,7 +64,7 @@ bench: ## Run the benchmarks: tables and plots
 # tested and deployed. UPGRADE=1 takes the newest versions; without it only what must change does.
 compile = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(LOCK_ENVIRONMENT)/bin/uv pip compile --quiet --no-config \
 	--universal --python-version 3.11 --fork-strategy fewest --generate-hashes --only-binary :all: \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 .PHONY: lock
 lock: ## Lock the dependencies with their hashes (UPGRADE=1: to the newest)

@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import math
+import os
 import platform
 import threading
 import time
@@ -56,7 +57,7 @@ class Metrics(Collector):
 
     Told by the learner's thread, read by the thread of the HTTP server; a lock keeps them apart.
 
-    >>> metrics = Metrics(Specification(), registry=CollectorRegistry())
+    >>> metrics = Metrics(Specification())
     >>> metrics.series(3, 0, 0, 0)
     >>> b"onward_series 3.0" in metrics.exposition()
     True
@@ -66,10 +67,9 @@ class Metrics(Collector):
         self,
         specification: Specification,
         *others: Specification,
-        registry: CollectorRegistry | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._registry = registry = CollectorRegistry() if registry is None else registry
+        self._collectors = CollectorRegistry()
         self._clock = clock
         self._lock = threading.Lock()
         self._naive = {name: i for i, name in enumerate(specification.experts) if name in NAIVE}
@@ -123,8 +123,8 @@ class Metrics(Collector):
         self._statistics = Recent(len(self._drifts))
         self._pending: list[StepResult] = []
         self._pending_rows = 0
-        registry.register(self)
-        ProcessCollector(registry=registry)
+        self._collectors.register(self)
+        ProcessCollector("", os.getpid, "/proc", self._collectors)
 
     # What happens ------------------------------------------------------------------------------
 
@@ -304,7 +304,7 @@ class Metrics(Collector):
 
     def exposition(self) -> bytes:
         """Return everything in the registry as Prometheus' text."""
-        return generate_latest(self._registry)
+        return generate_latest(self._collectors)
 
     content_type = CONTENT_TYPE_PLAIN_0_0_4
 

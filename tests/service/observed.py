@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.bank import StepResult
@@ -22,7 +21,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 def make_metrics(specification: Specification = SPECIFICATION) -> Metrics:
     """Metrics on a registry of their own, at a fixed time."""
-    return Metrics(specification, registry=CollectorRegistry(), clock=lambda: NOW)
+    return Metrics(specification, clock=lambda: NOW)
 
 
 def make_result(rows: int = 1, targets: int = 1, horizons: int = 1, **changes: object) -> StepResult:

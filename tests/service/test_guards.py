@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import orjson
 import pytest
-from prometheus_client import CollectorRegistry
 
 from models.audit import STEPS
 from models.bank import GUARD_ACTIONS, GUARD_EVERYDAY, Audit
@@ -69,7 +68,7 @@ def test_what_guards_do_in_a_row_that_was_missing_is_told_with_the_event_after_i
     applied = shard.apply([event(40, "a", 5.0, time=42)])
     assert applied.guarded == [Guarded("a", "value", 40, ("roll_back",))]
     assert [guard.tolist() for guard in applied.filled_guards] == [[[ROLL_BACK]]], "of two rows one is kept"
-    observed = Metrics(shard._models.bank.specification, registry=CollectorRegistry())
+    observed = Metrics(shard._models.bank.specification)
     observed.applied(0, applied, 0.0)
     assert b'onward_guard_actions_total{action="roll_back"} 1.0' in observed.exposition()
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import orjson
 import pytest
-from prometheus_client import CollectorRegistry
 
 from models.specification import Specification
 from service.observe import server as server_module
@@ -153,7 +152,7 @@ def test_ready_means_assigned_and_recovered_and_not_stopping(health: Health) -> 
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics(Specification(), registry=CollectorRegistry())
+    return Metrics(Specification())
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
 
 from models.bank import Audit, StepResult
 from models.specification import Specification
@@ -117,7 +116,7 @@ def test_a_statistic_of_drift_that_is_not_finite_is_counted_and_kept_out() -> No
 def test_challengers_are_compared_with_their_models_over_all_series() -> None:
     """Goal: below 1 they are better; the evidence of the best shows; promotions are counted. Method: figures by hand."""
     challenger = Specification(experts=EXPERTS, units=5, lags=4, optimizer="adam")
-    observed = Metrics(SPECIFICATION, challenger, registry=CollectorRegistry(), clock=lambda: NOW)
+    observed = Metrics(SPECIFICATION, challenger, clock=lambda: NOW)
     before = read(observed)
     assert value(before, "challenger_loss_ratio", window="1000") == 1.0
     assert (
