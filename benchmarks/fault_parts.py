@@ -98,6 +98,10 @@ def main(arguments: argparse.Namespace) -> int:
             for kind in KINDS
         }
         print(f"{name:44}" + "".join(f"{mean:10.3f}{worst:8.3f}" for mean, worst in found[name].values()))
+    for horizons in ((1,), tuple(range(1, 49))):
+        layout = Bank(Specification(horizons=horizons), capacity=1, compiled=False).layout
+        kept = sum(place.size for place in layout.places["fault"].values())
+        print(f"{len(horizons)} horizons: the copy is {kept / sum(layout.sizes):.1%} of a model's numbers")
     arguments.output.mkdir(parents=True, exist_ok=True)
     target = arguments.output / "fault_parts.json"
     target.write_text(json.dumps({"machine": describe(), "error over the twin's": found}, indent=1))

@@ -44,8 +44,8 @@ class Specification:
             memory. All else stays in double precision: traces are small, and residuals and covariances need it.
         units: the recurrent expert's units.
         lags: increments that the linear expert sees; `linear_long` twice as many, `linear_quick` and the recurrent expert 24 at most.
-        season_max: rows back that can be looked up: the season, and a week of seasons. 672 is a week of quarter hours; half-hourly taxis are forecast
-            40% better a day ahead where last week is known. A week of five minutes is 2016, a day of minutes 1440.
+        season_max: rows back that can be looked up: the season, and a week of seasons. 672 is a week of quarter hours, which is how loads are metered;
+            a week of five minutes is 2016, a day of minutes 1440.
         learning_rate: step size of the recurrent weights, where an optimizer of gradients moves them.
         clip_norm: largest gradient norm that an optimizer of gradients sees. Residuals are in scales, so gradients are of
             order one on any series; five lets all but a few per cent pass as they are.

@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final, final
 
 from models.bank import NONE
@@ -69,10 +68,6 @@ class Pools:
 
     def __len__(self) -> int:
         return len(self._slots)
-
-    def __iter__(self) -> Iterator[str]:
-        """Return the groups that have a pool."""
-        return iter(self._slots)
 
     def group_of(self, series: str) -> str:
         """Return the group of a series."""

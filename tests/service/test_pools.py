@@ -42,7 +42,7 @@ def stream(rows: int = 60) -> list[Record]:
 
 
 def saved(shard: Shard) -> dict[str, SeriesCheckpoint]:
-    shard._dirty = set(shard._series) | {PREFIX + group for group in shard._pools}
+    shard._dirty = set(shard._series) | {PREFIX + group for group in shard._pools._slots}
     return {one.series: one for one in shard.snapshot_dirty()}
 
 
