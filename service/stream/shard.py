@@ -247,9 +247,8 @@ class Shard:
             series.last_offset = event.offset
             self._series.move_to_end(event.series)
         index = round_of[series.slot]
-        if (
-            self._pools and rounds
-        ):  # no event before one that came before it, and rows of a gap just before theirs
+        # No event before one that came before it, and the rows of a gap just before the event behind them.
+        if self._pools and rounds:
             index = max(index, len(rounds) - (gap is None))
         round_of[series.slot] = index + 1
         if index == len(rounds):
