@@ -224,9 +224,12 @@ class App(faust.App):
 
     async def _restore(self, *_: Any, **__: Any) -> None:
         consumer = self._our_consumer()
+        revocations = consumer.revocations
         starts = await consumer.log_starts(
             {tp for tp in consumer.assignment() if tp.topic == self._events_topic}
         )
+        if consumer.revocations != revocations:
+            return  # They may be another's by now, who would be fenced; Faust calls again for what is ours then.
         partitions = {tp.partition: start for tp, start in starts.items()}
         anew = await self._learner.assign(sorted(partitions), partitions)
         for tp, offset in (await consumer.committed({tp for tp in starts if tp.partition in anew})).items():

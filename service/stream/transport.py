@@ -12,8 +12,10 @@ Rules:
   The group's generation says less: it may begin anew, and Faust reads it when a record is delivered, not when it was
   fetched.
 - What was fetched is learned in its order and whole, or the worker ends: each record is checked off as it is taken.
-- The flow stops at a revocation. Faust's own does not stop it where the partitions are gone already, as after a session
-  that was lost, and delivers what comes next from wherever aiokafka stands.
+- The flow stops at a revocation, and goes on when what was assigned after it has been sought. Faust's own does not stop it where
+  the partitions are gone already, as after a session that was lost; and it goes on when the work for the assignment before is
+  done. Either delivers what comes next from wherever aiokafka stands.
+- A fetch that is dropped is fetched again: aiokafka has moved on by then, and the gap would look like a compaction's.
 """
 
 from __future__ import annotations
@@ -23,8 +25,7 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -33,10 +34,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from service.checkpoints.recovery import how_to_reset
+from service.stream.waiting import FetchState, Waiting, waiting_of
 
 _LOG_END_SECONDS_MAX = 5.0
 """A broker that has just become a partition's leader may know a lower end of the log for a moment."""
-
 
 _REBALANCE_SECONDS_MAX = 60.0
 """For every worker to save what it has and to join again."""
@@ -65,38 +66,6 @@ class OnwardApp(Protocol):
     def positions(self) -> dict[int, int]:
         """Return the offset at which each partition goes on."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class FetchState:
-    """What aiokafka knows of a partition: end of the log, where its fetching stands, and when it last heard."""
-
-    highwater: int | None
-    fetched_to: int
-    heard: int | None
-
-
-class Waiting(NamedTuple):
-    """How many records of a partition wait."""
-
-    certain: int
-    """In hand, and the rest if the broker has just said so: no old figure, by which a silent broker would look like a stuck worker."""
-    known: int
-    """In hand, and the rest as the broker last said: a fetch may take long to be worked through, and the log does not shrink meanwhile."""
-
-
-def waiting_of(state: FetchState, in_hand: int, expected: int, *, heard: bool) -> Waiting:
-    """Return what waits.
-
-    Args:
-        state: of the fetching.
-        in_hand: records that were fetched and not yet taken.
-        expected: where the next fetch begins.
-        heard: whether the broker has said something new.
-    """
-    # The log's end counts transactions' markers too, so it is compared with the fetching, which passes them.
-    rest = 0 if state.highwater is None else max(0, state.highwater - max(state.fetched_to, expected))
-    return Waiting(in_hand + rest if heard else in_hand, in_hand + rest)
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -135,6 +104,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return None
         return FetchState(state.highwater, state.position, state.timestamp)
 
+    async def seek_assigned(self, targets: Mapping[TP, int]) -> None:
+        """Seek, without a step between, those partitions that are still assigned."""
+        await self.call_thread(self._seek_assigned, targets)
+
+    async def _seek_assigned(self, targets: Mapping[TP, int]) -> None:
+        consumer = self._ensure_consumer()
+        for tp in targets.keys() & consumer.assignment():
+            consumer.seek(tp, targets[tp])
+
 
 class Message(ConsumerMessage):
     """A message that knows in which epoch it was fetched."""
@@ -152,6 +130,9 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.epoch = 0
+        self.revocations = 0
+        """How many there were; what was begun before the last is for partitions that may be another's."""
+        self._is_revoked = False
         self._fetch_epoch = 0
         self._expected: dict[TP, int] = {}
         self._fetched: defaultdict[TP, deque[int]] = defaultdict(deque)
@@ -159,9 +140,20 @@ class Consumer(driver.Consumer):
         self._heard: dict[TP, tuple[int | None, int]] = {}
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        self.revocations += 1
+        self._is_revoked = True
         self.stop_flow()
         self._begin_epoch({})
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._is_revoked = False
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def resume_flow(self) -> None:
+        """Let records come, unless Faust is at an assignment that was revoked meanwhile; it calls again for the next."""
+        if not self._is_revoked and self.assignment() <= self._expected.keys():
+            super().resume_flow()
 
     def _begin_epoch(self, expected: dict[TP, int]) -> None:
         """Make worthless what was fetched, and say from where on the next fetches have to be."""
@@ -173,7 +165,8 @@ class Consumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Go on where the learner stands. Called with the flow stopped: when partitions came, or a fetch was dropped."""
-        positions = cast(OnwardApp, self.app).positions()
+        # In a revocation the learner still has its positions while it saves, and aiokafka its old assignment.
+        positions = {} if self._is_revoked else cast(OnwardApp, self.app).positions()
         targets = {tp: positions[tp.partition] for tp in self.assignment() if tp.partition in positions}
         self._begin_epoch(dict(targets))
         if targets:
@@ -185,7 +178,13 @@ class Consumer(driver.Consumer):
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:  # noqa: ASYNC109 - Faust's signature
         epoch = self.epoch
         fetched = await super()._getmany(active_partitions, timeout)
-        if epoch != self.epoch or not self.flow_active:
+        if not self.flow_active:
+            return {}  # Faust seeks.
+        if epoch != self.epoch:
+            # A rebalance came and was over while this fetch waited.
+            again = {tp: self._expected[tp] for tp in fetched if tp in self._expected}
+            if again:
+                await cast(ConsumerThread, self._thread).seek_assigned(again)
             return {}
         # One fetch is delivered before the next is made, so until then this is the epoch of all that is delivered.
         self._fetch_epoch = epoch
@@ -285,10 +284,12 @@ class Consumer(driver.Consumer):
         """
         positions = cast(OnwardApp, self.app).positions()
         lags: dict[TP, Waiting] = {}
-        for tp, expected in self._expected.items():
+        # All that are assigned, so that one is seen to wait which nobody has sought.
+        for tp in self.assignment() if positions else ():
             state = cast(ConsumerThread, self._thread).fetch_state(tp)
             if state is None or tp.partition not in positions:
                 continue
+            expected = self._expected.get(tp, positions[tp.partition])
             in_hand = len(self._fetched[tp])
             heard = state.highwater is not None and self._heard.get(tp) != (state.heard, state.highwater)
             if heard and state.highwater is not None:

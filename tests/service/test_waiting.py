@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.stream.transport import FetchState, Waiting, waiting_of
+from service.stream.waiting import FetchState, Waiting, waiting_of
 
 
 @pytest.mark.parametrize(
