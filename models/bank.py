@@ -183,9 +183,8 @@ class Bank:
             unsound += part[~sound].tolist()
             taken += len(sound)
         if unsound:
-            raise NonFiniteError(
-                f"results of the slots {unsound} would not be finite; those were not changed"
-            )
+            why = f"results of the slots {unsound} would not be finite; those were not changed"
+            raise NonFiniteError(why, unsound)
         self._audit.follow(slots, times, values, features)
         return joined(results)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from models.pooling import NONE
@@ -13,7 +15,15 @@ VALUE_ABS_MAX = 1e100
 
 
 class NonFiniteError(ValueError):
-    """A value that is not finite or far too large came in, or would have gone out. The series concerned are as they were."""
+    """A value that is not finite or far too large came in, or would have gone out. The series concerned are as they were.
+
+    Attributes:
+        slots: of the series whose results would not be finite; none where an input was not.
+    """
+
+    def __init__(self, message: str, slots: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.slots = tuple(slots)
 
 
 def check_events(

@@ -21,7 +21,7 @@ from service.connection import client_options
 from service.observe.http import Health, HttpServer
 from service.observe.metrics import Metrics
 from service.observe.server import BindError
-from service.ports import CheckpointError, CheckpointStore, FencedError
+from service.ports import CheckpointError, CheckpointStore, FencedError, SpoiltSeriesError
 from service.settings import Settings
 from service.stream.app import App
 from service.stream.learner import Learner
@@ -31,7 +31,15 @@ from service.topics import TopicError, ensure_topics
 
 log = logging.getLogger(__name__)
 
-_SAYS_WHAT_TO_DO = (BindError, CheckpointError, FencedError, KafkaError, LogError, TopicError)
+_SAYS_WHAT_TO_DO = (
+    BindError,
+    CheckpointError,
+    FencedError,
+    KafkaError,
+    LogError,
+    SpoiltSeriesError,
+    TopicError,
+)
 """Failures that come from outside and say what to do; any other is a bug, and its traceback is shown."""
 COMPILE_TOLD_SECONDS = 5.0
 """So often a start that compiles says that it lives."""

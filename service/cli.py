@@ -328,6 +328,9 @@ def doctor(config: Config = None) -> None:
 
 
 Partition = Annotated[int | None, typer.Option(min=0, metavar="P", help="Only this partition.")]
+SeriesNames = Annotated[
+    list[str] | None, typer.Option("--series", metavar="NAME", help="Only this series; may be given again.")
+]
 
 
 @checkpoint.command()
@@ -359,10 +362,11 @@ def verify(partition: Partition = None, config: Config = None) -> None:
 @checkpoint.command()
 def reset(
     partition: Partition = None,
+    series: SeriesNames = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     config: Config = None,
 ) -> None:
-    """Forget what is saved; the events that the log still holds are then learned from anew."""
+    """Forget what is saved; the events that the log still holds are then learned from anew, of a series those to come."""
     import asyncio
 
     from service.tools import checkpoint
@@ -370,21 +374,18 @@ def reset(
     settings = _settings(config)
     partitions = asyncio.run(checkpoint.partitions_of(settings, partition))
     what = f"partition {partition}" if partition is not None else f"all {len(partitions)} partitions"
+    what = f"series {', '.join(series)} in {what}" if series else what
     if not yes:
-        typer.confirm(
-            f"Forget what was learned of {what} in {checkpoint.where(settings)}? Stop the workers first.",
-            abort=True,
-        )
-    asyncio.run(checkpoint.reset(settings, partitions, out=_console()))
+        where = checkpoint.where(settings)
+        typer.confirm(f"Forget what was learned of {what} in {where}? Stop the workers first.", abort=True)
+    asyncio.run(checkpoint.reset(settings, partitions, series, out=_console()))
 
 
 @checkpoint.command()
 def promote(
     place: Annotated[Literal["challenger", "model"], typer.Argument(help="What answers from now on.")],
     partition: Partition = None,
-    series: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this series; may be given again.")
-    ] = None,
+    series: SeriesNames = None,
     config: Config = None,
 ) -> None:
     """Let the challenger answer, or the model again, from each series' next event on. Stop the workers first."""

@@ -204,6 +204,14 @@ class CheckpointError(Exception):
     """No usable checkpoint, and going on would lose learned state. Says what to do."""
 
 
+class SpoiltSeriesError(Exception):
+    """What a model says of these series would not be finite, which no event may lead to: a bug, or damaged state. Says what to do."""
+
+    def __init__(self, message: str, series: Sequence[str]) -> None:
+        super().__init__(message)
+        self.series = tuple(series)
+
+
 class FencedError(Exception):
     """The partition was loaded by another worker since: nothing was saved, and nothing may be."""
 
@@ -259,6 +267,8 @@ class Observer(Protocol):
     """Is told what happens; turns it into metrics. Must be cheap and must not raise."""
 
     def applied(self, partition: int, applied: Applied, seconds: float) -> None: ...
+
+    def spoilt(self, series: int) -> None: ...
 
     def checkpoint_saved(self, partition: int, seconds: float, size_bytes: int) -> None: ...
 

@@ -165,6 +165,11 @@ class Metrics(Collector):
             self._set("checkpoint_size_bytes", size_bytes)
             self._buckets["checkpoint_duration_seconds"].observe(np.array([seconds]))
 
+    def spoilt(self, series: int) -> None:
+        """Count series whose results would not have been finite."""
+        with self._lock:
+            self._add("nonfinite_total", series, "prediction")
+
     def checkpoint_failed(self, reason: str) -> None:
         """Count a checkpoint that could not be saved."""
         with self._lock:

@@ -31,6 +31,7 @@ from service.ports import (
     PartitionCheckpoint,
     Publisher,
     Record,
+    SpoiltSeriesError,
     Vitals,
 )
 from service.settings import Settings
@@ -191,7 +192,11 @@ class Learner:
     async def _learn(self, owned: _Owned, records: Sequence[Record]) -> None:
         partition = owned.shard.partition
         began = self._clock()
-        applied = owned.shard.apply(records)
+        try:
+            applied = owned.shard.apply(records)
+        except SpoiltSeriesError as error:
+            self._observer.spoilt(len(error.series))
+            raise
         self._observer.applied(partition, applied, self._clock() - began)
         self._guards.tell(partition, applied.guarded, applied.audits)
         if applied.evicted:

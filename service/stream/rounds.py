@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from service.ports import Event
+from models.bank import NonFiniteError
+from service.ports import Event, SpoiltSeriesError
 from service.stream.cadence import Cadence
 
 
@@ -45,3 +49,26 @@ class Round:
     """Before the events of these series rows are missing, which are filled."""
     after_gap: list[int] = field(default_factory=list)
     """Slots whose memory is reset before their event."""
+
+
+@contextmanager
+def naming_the_spoilt(partition: int, slots: Sequence[int], taken: Sequence[Event | Gap]) -> Iterator[None]:
+    """Give those slots a name whose results would not be finite; event or gap i is of slot i.
+
+    Raises:
+        SpoiltSeriesError: there are some.
+    """
+    try:
+        yield
+    except NonFiniteError as error:
+        spoilt = [one for slot, one in zip(slots, taken, strict=True) if slot in error.slots]
+        if not spoilt:
+            raise
+        first, more = spoilt[0], f", and {len(spoilt) - 1} more series" if spoilt[1:] else ""
+        raise SpoiltSeriesError(
+            f"partition {partition}, series {first.series!r}{more}: at offset {first.offset} a result would not be finite. The "
+            "state is damaged, or this is a bug: keep the checkpoint and the events, and report it. To go on without what was learned "
+            f"of it: stop the workers, `onward checkpoint reset --partition {partition} --series {shlex.quote(first.series)}`, "
+            "and start again",
+            [one.series for one in spoilt],
+        ) from error

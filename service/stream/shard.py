@@ -52,7 +52,7 @@ from service.stream.duel import models_of
 from service.stream.guards import guarded
 from service.stream.messages import encode_dead_letter
 from service.stream.pools import Pools, is_pool
-from service.stream.rounds import Gap, Round, Series
+from service.stream.rounds import Gap, Round, Series, naming_the_spoilt
 
 
 class Shard:
@@ -112,7 +112,7 @@ class Shard:
 
         Raises:
             ValueError: a record is of another partition.
-            models.bank.NonFiniteError: a bug in the core; no input that was accepted may lead there.
+            SpoiltSeriesError: a bug in the core, or damaged state; no input that was accepted may lead there.
             AssertionError: a record was lost on the way.
         """
         fresh = self._fresh(records)
@@ -289,7 +289,8 @@ class Shard:
             self._fill(one.gaps)
             missing[Missing.ROW] += sum(gap.rows for gap in one.gaps)
         slots, pools = (np.array(each, dtype=np.int64) for each in (one.slots, one.pools))
-        answers = self._models.learn(slots, pools, events)
+        with naming_the_spoilt(self.partition, one.slots, events):
+            answers = self._models.learn(slots, pools, events)
         if answers.shadow is not None:
             self._shadows.append(answers.shadow)
         self._guarded += guarded(answers.result, events, self._targets)
@@ -309,11 +310,13 @@ class Shard:
         """Take series past rows that are missing, one row of each in a call of the bank."""
         for row in range(1, max(gap.rows for gap in gaps) + 1):
             longer = [gap for gap in gaps if gap.rows >= row]
-            result = self._models.pass_row(
-                np.array([gap.slot for gap in longer], dtype=np.int64),
-                np.array([gap.pool for gap in longer], dtype=np.int64),
-                np.array([gap.after + row * gap.interval for gap in longer]),
-            )
+            slots = [gap.slot for gap in longer]
+            with naming_the_spoilt(self.partition, slots, longer):
+                result = self._models.pass_row(
+                    np.array(slots, dtype=np.int64),
+                    np.array([gap.pool for gap in longer], dtype=np.int64),
+                    np.array([gap.after + row * gap.interval for gap in longer]),
+                )
             # Of a whole result nothing else is asked for, and there may be a hundred rows for each event.
             if result.guard.any():
                 self._filled_guards.append(result.guard)

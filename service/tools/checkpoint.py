@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from models import snapshot
 from models.bank import Fields
 from service.bootstrap import checkpoint_store
-from service.ports import PLACES, CheckpointError, CheckpointStore, PartitionCheckpoint
+from service.ports import PLACES, CheckpointError, CheckpointStore, PartitionCheckpoint, SeriesCheckpoint
 from service.settings import Settings
 from service.stream.pools import is_pool
 from service.stream.shard import Shard
@@ -112,12 +112,40 @@ def _restored(settings: Settings, partition: int, found: PartitionCheckpoint | N
     return f"whole: {shard.series_count:,} series, next offset {shard.next_offset:,}{notes}"
 
 
-async def reset(settings: Settings, partitions: Sequence[int], *, out: Console) -> None:
-    """Forget what is saved of these partitions; what they hold is then learned anew from the start of the log."""
+async def reset(
+    settings: Settings, partitions: Sequence[int], series: Sequence[str] | None = None, *, out: Console
+) -> None:
+    """Forget what is saved of these partitions, which are then learned anew from the start of the log; or of these series, from now on.
+
+    Raises:
+        CommandError: a checkpoint cannot be used, or no partition has a series that is named.
+    """
     async with _opened(settings) as store:
+        if series:
+            await _reset_series(settings, store, partitions, series, out)
+            return
         for number in partitions:
             await store.reset(number)
             out.print(f"partition {number}: forgotten")
+
+
+async def _reset_series(
+    settings: Settings, store: CheckpointStore, partitions: Sequence[int], series: Sequence[str], out: Console
+) -> None:
+    missing = set(series)
+    for number in partitions:
+        found = await _caught_up(store, number)
+        # As if they had been evicted: what came of the others stands.
+        names = [] if found is None else [name for name in dict.fromkeys(series) if name in found.series]
+        if found is None or not names:
+            continue
+        gone = [SeriesCheckpoint(name, found.series[name].last_offset, b"") for name in names]
+        await store.save(number, gone, found.next_offset)
+        missing -= set(names)
+        out.print(
+            f"partition {number}: {', '.join(names)} forgotten, from offset {found.next_offset:,} on as new"
+        )
+    _require_found(settings, missing)
 
 
 async def promote(
@@ -140,14 +168,10 @@ async def promote(
     missing = set(series or ())
     async with _opened(settings) as store:
         for number in partitions:
-            found = await store.load(number)
+            found = await _caught_up(store, number)
             if found is None:
                 out.print(f"partition {number}: none yet")
                 continue
-            if found.behind:
-                raise CommandError(
-                    f"partition {number} has series that are behind: {'; '.join(found.notes)}. Let a worker catch up first."
-                )
             shard = Shard(topic=settings.topics.events, partition=number, settings=settings)
             try:
                 shard.restore(found)
@@ -162,6 +186,20 @@ async def promote(
             out.print(
                 f"partition {number}: from offset {shard.next_offset:,} on the {place} answers in {count:,} series"
             )
+    _require_found(settings, missing)
+
+
+async def _caught_up(store: CheckpointStore, partition: int) -> PartitionCheckpoint | None:
+    """Take a partition's checkpoint over, which is to be of one moment."""
+    found = await store.load(partition)
+    if found is not None and found.behind:
+        raise CommandError(
+            f"partition {partition} has series that are behind: {'; '.join(found.notes)}. Let a worker catch up first."
+        )
+    return found
+
+
+def _require_found(settings: Settings, missing: set[str]) -> None:
     if missing:
         raise CommandError(f"No checkpoint in {where(settings)} has a series {', '.join(sorted(missing))}.")
 

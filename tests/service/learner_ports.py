@@ -136,6 +136,9 @@ class Witness:
     def applied(self, partition: int, applied: Applied, seconds: float) -> None:
         self.told.append(("applied", partition, dict(applied.outcomes)))
 
+    def spoilt(self, series: int) -> None:
+        self.told.append(("spoilt", series))
+
     def checkpoint_saved(self, partition: int, seconds: float, size_bytes: int) -> None:
         self.told.append(("saved", partition))
 

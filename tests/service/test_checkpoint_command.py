@@ -145,6 +145,16 @@ def test_reset_forgets_one_partition_and_no_other(settings: Settings) -> None:
     assert read(settings, 3) is None
 
 
+def test_reset_forgets_one_series_and_no_other(settings: Settings) -> None:
+    with pytest.raises(CommandError, match="has a series nobody"):
+        said_by(checkpoint.reset, settings, [2, 3], ["nobody"])
+    done = onward(settings, "reset", "--partition", "3", "--series", "b", stdin="y\n")
+    assert "Forget what was learned of series b in partition 3" in done.stdout
+    saved = read(settings, 3)
+    assert saved is not None
+    assert (list(saved.series), saved.next_offset) == (["a"], 20)
+
+
 def test_without_a_partition_the_topic_says_how_many_there_are(settings: Settings) -> None:
     with embedded_broker() as broker:
         there = Settings.model_validate(
