@@ -148,6 +148,8 @@ class OnlineLearner:
         target: Array,
         scored: BoolArray | None = None,
         reset: BoolArray | None = None,
+        *,
+        checked: bool = False,
     ) -> Outcome:
         """Advance by one step, predict, and learn from the target where scored; state in place.
 
@@ -159,6 +161,7 @@ class OnlineLearner:
             reset: rows in which a sequence begins with this step: their recurrent state and the rule's
                 memory start anew, what was learned stays, (B,); by default none. A rule that gathers gradients in
                 windows gives what it has of the sequence that ended.
+            checked: the caller has seen that nothing need be refused.
 
         Raises:
             NonFiniteError: an input, or a target where scored, is not finite or not one of the loss's;
@@ -166,17 +169,19 @@ class OnlineLearner:
         """
         batch = len(inputs)
         scored = np.ones(batch, dtype=np.bool_) if scored is None else scored
-        target = np.where(scored[:, None], target, 0.0)
-        self._refuse(inputs, target, scored)
+        if not scored.all():
+            target = np.where(scored[:, None], target, 0.0)
+        if not checked:
+            self._refuse(inputs, target, scored)
         memory, moments = part(state, "memory"), part(state, "update")
         if reset is not None and reset.any():
             self._end(state, moments, memory, reset)
         factors = self.cell.step(state["params"], state["state"], inputs)
         self.rule.advance(memory, factors)
         state["state"] = factors.state
-        sound: BoolArray = np.all(np.isfinite(factors.state).reshape(batch, -1), axis=1)
-        restarted = ~sound
-        if restarted.any():
+        restarted = np.zeros(batch, dtype=np.bool_)
+        if not np.isfinite(factors.state).all():
+            restarted = ~np.all(np.isfinite(factors.state).reshape(batch, -1), axis=1)
             self._begin(state, memory, restarted)
         read, slope = self.cell.read_out(state["state"])
         features = read.reshape(batch, self._n_read)
@@ -208,7 +213,9 @@ class OnlineLearner:
             self._begin(state, memory, change.exploded)
         replaced = self._renewed(state, moments, memory, features, scored)
         state.update(_prefixed("memory", memory) | _prefixed("update", moments))
-        value = np.where(scored, self.loss.value(outputs, target), 0.0)
+        value = self.loss.value(outputs, target)
+        if not scored.all():
+            value = np.where(scored, value, 0.0)
         return Outcome(
             self.loss.predict(outputs), value, change.gradient_norm, change.moved, restarted, replaced
         )

@@ -150,7 +150,7 @@ class LearnerBank:
         inputs, targets, scored = data
         state = {name: slab[rows] for name, slab in self._slabs.items()}
         for events in in_turn:
-            outcome = self.learner.step(state, inputs[events], targets[events], scored[events])
+            outcome = self.learner.step(state, inputs[events], targets[events], scored[events], checked=True)
             given.prediction[events], given.loss[events] = outcome.prediction, outcome.loss
         for name, slab in self._slabs.items():
             if not np.may_share_memory(state[name], slab):  # else it was changed in place

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol, TypeGuard, final
 
 import numpy as np
@@ -140,10 +142,8 @@ class Descent:
         exploded = has_exploded(rule, memory, norm)
         active = step.active & ~exploded
         cell, moved = self._update(state, "cell", gradient, due & ~exploded & np.isfinite(norm), step.params)
-        flat = np.concatenate(
-            [weighted(of_outputs, block).reshape(len(credit), -1) for block in step.of_params], 1
-        )
-        below = np.concatenate([block.reshape(len(credit), -1) for block in step.readout], 1)
+        flat = _joined([weighted(of_outputs, block) for block in step.of_params])
+        below = _joined(step.readout)
         readout, _ = self._update(state, "readout", flat, active, below)
         blocks, start = [], 0
         for block in step.of_params:
@@ -275,8 +275,19 @@ def part(state: State, prefix: str) -> State:
         >>> part({"a.x": 1, "b.x": 2}, "b")
         {'x': 2}
     """
-    start = prefix + "."
-    return {name[len(start) :]: value for name, value in state.items() if name.startswith(start)}
+    return {short: state[name] for name, short in _names(tuple(state), prefix + ".")}
+
+
+def _joined(blocks: Sequence[Array]) -> Array:
+    """Return blocks (B, groups, size) as (B, P); of a single one a view."""
+    flat = [block.reshape(len(block), -1) for block in blocks]
+    return flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
+
+
+@lru_cache(maxsize=256)
+def _names(names: tuple[str, ...], start: str) -> tuple[tuple[str, str], ...]:
+    """Return the names that begin so, whole and without it: the same at every step, and asked for several times in each."""
+    return tuple((name, name[len(start) :]) for name in names if name.startswith(start))
 
 
 def _prefixed(prefix: str, fields: Fields) -> Fields:
@@ -293,6 +304,5 @@ def _chained(slope: Array, block: Array) -> Array:
 def _norm(values: Array, active: BoolArray) -> Array:
     """Return each row's norm, 0 where not active; infinite where the squares overflow."""
     rows = values.reshape(len(values), -1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        norm: Array = np.where(active, np.sqrt((rows * rows).sum(axis=1)), 0.0)
+    norm: Array = np.where(active, np.sqrt(np.vecdot(rows, rows)), 0.0)
     return norm

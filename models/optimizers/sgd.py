@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import final
 
-import numpy as np
-
 from models.protocols import Array, BoolArray, Fields, State
 
 
@@ -40,5 +38,7 @@ class Sgd:
         self, state: State, gradient: Array, active: BoolArray, params: Array
     ) -> tuple[Array, BoolArray]:
         """Return eq. (1) for the active rows and zeros for the others."""
-        mask = active.reshape(-1, *[1] * (gradient.ndim - 1))
-        return np.where(mask, -self.learning_rate * gradient, 0.0), active
+        update = -self.learning_rate * gradient
+        if not active.all():
+            update[~active] = 0.0
+        return update, active

@@ -61,7 +61,9 @@ class Linear:
         (weights,) = params
         seen = with_one(features)
         outputs = np.matmul(weights, seen[:, :, None])[:, :, 0]
-        of_params = self._own[None, :, :, None] * seen[:, None, None, :]
+        of_params = seen[:, None, None, :]
+        if self.n_outputs > 1:
+            of_params = self._own[None, :, :, None] * of_params
         return outputs, (of_params,), weights[:, :, :-1]
 
     def contributions(self, params: Blocks, features: Array) -> tuple[Array, ...]:
