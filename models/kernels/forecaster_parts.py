@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.kernels.jit import inner
+from models.kernels.jit import inner, lent
 from models.protocols import Array, BoolArray, IntArray
 
 
@@ -118,6 +118,7 @@ class Places(NamedTuple):
     recurrent_optimizer_covariance_0: int
 
 
+@lent
 class Experts(NamedTuple):
     """Of each expert the kind, the mixture's prior, and of its readout, see `models.experts.linear`, sizes and places.
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from models.experts.watch import FIGURES as WATCHED
-from models.kernels.jit import inner
+from models.kernels.jit import inner, lent
 from models.protocols import Array, BoolArray, IntArray
 
 LAST_VALUE: Final = 0
@@ -89,6 +89,7 @@ def clear(row: Array, row_flags: BoolArray, watched: Array, signals: BoolArray) 
         watched[j], watched[len(signals) + j], signals[j] = np.nan, 0.0, False
 
 
+@lent
 class Work(NamedTuple):
     """Room for what an event needs on its way: of its horizons (H), quantiles, cycles (C), experts (E), inputs and parameters."""
 

@@ -23,6 +23,7 @@ except ImportError:  # the extra `fast` is not installed
     compiler = None
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Tuple = TypeVar("Tuple", bound=type[tuple[object, ...]])
 
 PACKAGE: Final = Path(__file__).parents[1]
 """What a compiled function may take its constants and its parts from."""
@@ -88,6 +89,15 @@ def jit(function: Function) -> Function:
 def inner(function: Function) -> Function:
     """Return the function compiled for other compiled functions alone."""
     return _compiled(function, inside=True)
+
+
+def lent(kind: Tuple) -> Tuple:
+    """Return a class of tuples of arrays, which compiled functions hand on by its address from now on."""
+    if compiler is not None:
+        from models.kernels.lending import lend  # noqa: PLC0415  as above
+
+        lend(kind)
+    return kind
 
 
 def _compiled(function: Function, *, inside: bool) -> Function:
