@@ -1,4 +1,4 @@
-"""What was learned before a fault is kept, and comes back where it serves better once the fault is over.
+"""What was learned before a fault is kept, and comes back once the fault is over, unless what was learned since is better.
 
 A fault teaches nonsense: the mean and the scale follow wild values, least squares weighs wild inputs by their size, and both forget it over some
 thousand rows only. So at the first row that is odd a copy is taken of what is small and learned: statistics of the scale, readouts' weights, the mixture.
@@ -12,10 +12,14 @@ with u the mean size of errors and v the square of the scale when the copy was t
 any more. It was one if COUNT_MIN rows or more were away, and MORE times as many as in the last thousand rows before: what comes again and again is the
 series itself. If v / BACK < m_t < BACK v, it is over, and the scale is put back. From then on both are judged,
 
-    a = sum min(|y_t - told_t|, BOUND u)^2,  b: the same of what the copy forecasts from the inputs that there are   (5)
+    a_t = min(|y_t - told_t| / u, BOUND)^2,  b_t: the same of what the copy forecasts from the inputs that there are (5)
 
-and where b < a after JUDGED more, weights and mixture are put back. So nothing is believed of a fault beforehand, what changes for good is kept, and
-while there is a copy, all learns as ever. After HELD_MAX rows a copy is given up. A series of under a thousand rows has none: all of it is new.
+and after JUDGED more weights and mixture are put back, unless what was learned since is better beyond doubt:
+
+    sum (b_t - a_t) >= DOUBT (sum (b_t - a_t)^2)^(1/2)                                                               (6)
+
+The burden of proof is on what is new: something was seen to be wrong, and values are back at the scale that was. What changes for good proves itself, and
+is kept; and while there is a copy, all learns as ever. After HELD_MAX rows a copy is given up. A series of under a thousand rows has none: all of it is new.
 
 P is not copied: it is most of a model's state, and putting it back too gains little (`python -m benchmarks fault_parts`).
 Cost: some comparisons a row; while there is a copy, the readouts' products once more. Memory: that of the weights, 1% of the default model's state,
@@ -59,7 +63,11 @@ COUNT_MIN: Final = 10
 MORE: Final = 3.0
 
 JUDGED: Final = 100
-"""Labels: errors of both on one label are alike, so a twentieth of the loss is told from noise."""
+"""Labels. With more, a copy that stands still loses to what learns on, be that spoilt or not."""
+
+DOUBT: Final = 2.0
+"""Standard errors of a sum of differences in which the noise of a label, which both meet, is not. Of two that are equally good chance makes one look that
+much better once in forty times, and more seldom the one that is worse. What is better by less than that is learned again."""
 
 BOUND: Final = 5.0
 """In mean sizes of errors."""
@@ -75,8 +83,8 @@ MIXTURE: Final = ("weights", "regret", "variation", "loss")
 
 AGE, CALM, STILL, COUNT = range(4)
 """Places in the counts: rows since the copy was taken, 0 where there is none; calm_t; rows in a row that stood still; rows that were away."""
-SHARE, BEFORE, USUAL, MOVED, LOSS, LOSS_HELD = range(6)
-"""Places in the figures: running share of odd rows, and what it was when the copy was taken; u; m_t; a and b of eq. (5)."""
+SHARE, BEFORE, USUAL, MOVED, WORSE, SQUARES = range(6)
+"""Places in the figures: running share of odd rows, and what it was when the copy was taken; u; m_t; both sums of eq. (6)."""
 
 States = dict[str, State]
 
@@ -166,16 +174,15 @@ class Faults:
         np.copyto(counts[:, CALM], np.where(clean & ~none & ~over, calm - 1, calm), where=active)
         for place in (MEAN, VARIANCE, SPREAD):
             np.copyto(scale[SCALE[place]], state["scale"][:, place], where=over)
-        bound, judged = BOUND * usual, active & (calm > self.clean)
-        for place, off in ((LOSS, size), (LOSS_HELD, own)):  # Eq. (5)
+        worse, judged = _lost(own, usual) - _lost(size, usual), active & (calm > self.clean)
+        for place, term in ((WORSE, worse), (SQUARES, worse * worse)):
             np.copyto(figures[:, place], 0.0, where=active & (calm == 0))
-            bounded = np.where(off < bound, off, bound)
-            figures[:, place] += np.where(judged, bounded * bounded, 0.0)
+            figures[:, place] += np.where(judged, term, 0.0)
         last = active & (calm == self.clean + JUDGED)
-        better = last & (figures[:, LOSS_HELD] < figures[:, LOSS])
-        self._put_back(states, better)
+        back = last & (figures[:, WORSE] < DOUBT * np.sqrt(figures[:, SQUARES]))  # Not eq. (6)
+        self._put_back(states, back)
         np.copyto(counts[:, AGE], 0, where=none | last | (counts[:, AGE] > HELD_MAX))
-        put_back: BoolArray = over | better
+        put_back: BoolArray = over | back
         return put_back
 
     def reset(self, state: State) -> None:
@@ -224,6 +231,14 @@ class Faults:
                     forecast = own["offset"][rows, origin] + forecast
             mixed = mixed + state["mixture"][:, place] * forecast
         return mixed
+
+
+def _lost(off: Array, usual: Array) -> Array:
+    """Return eq. (5) of how far forecasts were off, (B,); the bound where that is no number, or u is zero."""
+    within = off < BOUND * usual
+    shares: Array = np.divide(off, usual, out=np.full(len(off), BOUND), where=within)
+    squares: Array = shares * shares
+    return squares
 
 
 def _is_shared(expert: Expert) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from models.faults import (
     AGE,
     BACK,
@@ -10,11 +12,10 @@ from models.faults import (
     CALM,
     COUNT,
     COUNT_MIN,
+    DOUBT,
     HELD_MAX,
     HIGHEST,
     JUDGED,
-    LOSS,
-    LOSS_HELD,
     LOWEST,
     MARGIN,
     MEAN,
@@ -24,12 +25,14 @@ from models.faults import (
     SETBACK,
     SHARE,
     SPREAD,
+    SQUARES,
     STILL,
     STILL_ROWS,
     STILL_SCALES,
     USUAL,
     VARIANCE,
     WILD,
+    WORSE,
 )
 from models.kernels.forecaster_experts import copied, weighed_inputs
 from models.kernels.forecaster_parts import Constants, Experts, Places
@@ -74,7 +77,7 @@ def faults_update(
     i[counts + COUNT] += 1 if away else 0
     put_back, ends, moved = False, i[counts + AGE] > HELD_MAX, f[figures + MOVED]
     if calm == 0:
-        f[figures + LOSS], f[figures + LOSS_HELD] = 0.0, 0.0
+        f[figures + WORSE], f[figures + SQUARES] = 0.0, 0.0
     elif calm == c.fault_clean:
         if i[counts + COUNT] < max(COUNT_MIN, MORE * c.scale_span * f[figures + BEFORE]):
             ends = True
@@ -85,10 +88,11 @@ def faults_update(
         else:
             calm -= 1
     elif calm > c.fault_clean:
-        f[figures + LOSS] += bounded_square(abs(error), BOUND * usual)
-        f[figures + LOSS_HELD] += bounded_square(own, BOUND * usual)
+        worse = lost(own, usual) - lost(abs(error), usual)
+        f[figures + WORSE] += worse
+        f[figures + SQUARES] += worse * worse
         if calm == c.fault_clean + JUDGED:
-            ends, put_back = True, f[figures + LOSS_HELD] < f[figures + LOSS]
+            ends, put_back = True, f[figures + WORSE] < DOUBT * np.sqrt(f[figures + SQUARES])
             if put_back:
                 exchange(f, at, of, size, True)
     i[counts + CALM] = calm
@@ -98,9 +102,10 @@ def faults_update(
 
 
 @inner
-def bounded_square(off: float, bound: float) -> float:
-    """Return the square of what is off, and that of the bound where it is more, or no number."""
-    return off * off if off < bound else bound * bound
+def lost(off: float, usual: float) -> float:
+    """Twin of `models.faults._lost`."""
+    share = off / usual if off < BOUND * usual else BOUND
+    return share * share
 
 
 @inner

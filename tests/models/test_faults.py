@@ -14,7 +14,7 @@ import pytest
 from models import faults
 from models.bank import Bank
 from models.experts.recovery import RESTORE
-from models.faults import AGE, COUNT_MIN, HELD_MAX, JUDGED, Faults
+from models.faults import AGE, CALM, COUNT_MIN, HELD_MAX, JUDGED, SQUARES, WORSE, Faults
 from models.forecaster import Forecaster
 from models.kernels import COMPILES
 from models.protocols import Array, IntArray
@@ -30,11 +30,12 @@ BEGIN, LONG, ROWS = int(SPAN_EVENTS) + 100, 50, 1900
 CLEAN = Forecaster(MODEL).faults.clean
 
 
-def wave(rows: int = ROWS, seed: int = 1) -> Array:
-    """Return an autoregression that swings, with noise of deviation one."""
+def wave(rows: int = ROWS, seed: int = 1, slower_from: int = ROWS) -> Array:
+    """Return an autoregression that swings, with noise of deviation one; of another frequency from a row on."""
     rng, values = np.random.default_rng(seed), np.zeros(rows)
     for row in range(2, rows):
-        values[row] = 1.7 * values[row - 1] - 0.85 * values[row - 2] + rng.normal()
+        swing = 1.7 if row < slower_from else 1.0
+        values[row] = swing * values[row - 1] - 0.85 * values[row - 2] + rng.normal()
     return values + 30.0
 
 
@@ -113,6 +114,35 @@ def test_what_changes_for_good_is_kept(compiled: bool) -> None:
     other[BEGIN:] = 3e3 + clean[BEGIN:]  # far out of the range that was known
     _, _, restored = told(wild, other, compiled=compiled)
     assert restored == [[], []]
+
+
+def test_what_changed_for_good_beneath_a_fault_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: the weights stay, while the scale is put back. The test can fail: where no proof is enough, the weights are put back too."""
+    values = with_fault(stuck, wave(BEGIN + LONG + 2 * CLEAN + JUDGED, slower_from=BEGIN))
+    _, _, restored = told(values, compiled=False)
+    assert len(restored[0]) == 1
+    monkeypatch.setattr(faults, "DOUBT", np.inf)
+    _, _, restored = told(values, compiled=False)
+    assert np.diff(restored[0]).tolist() == [JUDGED]
+
+
+@pytest.mark.parametrize("compiled", COMPILED)
+def test_weights_from_before_are_put_back_unless_they_are_worse_beyond_doubt(compiled: bool) -> None:
+    """Method: a series is set to the row before the judgement, with sums that say how much worse they are, in standard errors."""
+    bank = Bank(MODEL, compiled=compiled)
+    slot, stream = bank.admit(), side_by_side(with_fault(outliers, wave(BEGIN + 3)))
+    calm = np.nan
+    for row in range(BEGIN + 2):
+        calm = step(bank, [slot], stream, row).prediction[0, 0, 0]
+    fields, done = bank.snapshot(slot), []
+    assert fields["fault/counts"][0, AGE] > 0
+    for errors in (-3.0, 0.5, 1.9, 2.1):
+        fields["fault/counts"][0, CALM] = CLEAN + JUDGED - 1
+        fields["fault/figures"][0, [WORSE, SQUARES]] = errors * 1e6, 1e12
+        bank.restore(slot, fields)
+        stream.values[BEGIN + 2] = calm
+        done.append(bool(step(bank, [slot], stream, BEGIN + 2).guard[0, 0] & RESTORE))
+    assert done == [True, True, True, False]
 
 
 @pytest.mark.parametrize("compiled", COMPILED)
