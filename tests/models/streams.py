@@ -82,6 +82,13 @@ def make_stream(
     return Stream(times, values, features)
 
 
+def together(*streams: Stream) -> Stream:
+    """Return the series of several streams as one: a step of numpy's costs the same for few series as for one."""
+    return Stream(
+        *(np.concatenate([getattr(one, field.name) for one in streams], axis=1) for field in fields(Stream))
+    )
+
+
 def univariate(values: Array, *, interval: float = HALF_HOUR) -> Stream:
     """Return one series of one target without features, at even intervals."""
     rows = len(values)
@@ -133,6 +140,14 @@ def state_bytes(bank: Bank, slot: int) -> bytes:
 def row_bytes(result: StepResult, row: int) -> dict[str, bytes]:
     """Return one series' part of a result, as bytes, by field."""
     return {name: np.ascontiguousarray(getattr(result, name)[row]).tobytes() for name in RESULT_NAMES}
+
+
+def is_same(found: Array, expected: Array) -> bool:
+    """Whether two arrays are the same to the bit; numpy's comparisons cost as much as a step of a model."""
+    return (found.shape, found.dtype) == (
+        expected.shape,
+        expected.dtype,
+    ) and found.tobytes() == expected.tobytes()
 
 
 def units_of(result: dict[str, Array]) -> dict[str, Array]:

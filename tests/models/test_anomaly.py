@@ -97,15 +97,18 @@ def test_a_weaker_anomaly_soon_after_a_stronger_one_has_no_log_score_and_a_later
     assert (logs[[1000, 1400]] > 2.0).all()
 
 
-@pytest.mark.parametrize("wild", [1e3, 1e30, -1e200])
-def test_one_wild_value_does_not_mute_the_score(wild: float) -> None:
+def test_one_wild_value_does_not_mute_the_score() -> None:
     calm = np.random.default_rng(9).normal(size=(2000, 20))
     calm[1500] = 12.0
-    hit = calm.copy()
-    hit[1000] = wild
-    plain, after = (scores_of(residuals)[0] for residuals in (calm, hit))
-    assert (after[1500] > 0.99).all()
-    assert np.abs(after[1100:] - plain[1100:]).mean() < 0.03
+    streams = [calm]
+    for wild in (1e3, 1e30, -1e200):
+        hit = calm.copy()
+        hit[1000] = wild
+        streams.append(hit)
+    plain, *each_after = np.split(scores_of(np.concatenate(streams, axis=1))[0], len(streams), axis=1)
+    for after in each_after:
+        assert (after[1500] > 0.99).all()
+        assert np.abs(after[1100:] - plain[1100:]).mean() < 0.03
 
 
 def test_a_series_that_never_moves_scores_nothing() -> None:

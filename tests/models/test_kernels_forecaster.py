@@ -18,11 +18,13 @@ from tests.models.streams import (
     SMALL,
     assert_alike,
     fields_of,
+    is_same,
     make_stream,
     row_bytes,
     run,
     state_bytes,
     step,
+    together,
 )
 
 pytest.importorskip("numba", reason="the compiled twins need the extra `fast`")
@@ -81,17 +83,20 @@ def test_an_event_gives_what_numpy_gives_from_the_same_state(name: str, missing:
         for slot in slots:
             after, wanted = twin.snapshot(slot), plain.snapshot(slot)
             for field, value in wanted.items():
-                bound = 1e-12 * (1.0 + float(np.abs(value).max(initial=0.0)))
-                np.testing.assert_allclose(after[field], value, rtol=0, atol=bound, err_msg=field)
+                if not is_same(after[field], value):
+                    bound = 1e-12 * (1.0 + float(np.abs(value).max(initial=0.0)))
+                    np.testing.assert_allclose(after[field], value, rtol=0, atol=bound, err_msg=field)
 
 
-@pytest.mark.parametrize("missing", [0.0, 0.25])
 @pytest.mark.parametrize("name", [name for name in SPECIFICATIONS if name != "a high rate"])
-def test_a_whole_run_stays_with_numpy(name: str, missing: float) -> None:
+def test_a_whole_run_stays_with_numpy(name: str) -> None:
     """Rounding is carried on by what was learned, so the tolerance is wider here; at a high rate it grows without end."""
     specification = SPECIFICATIONS[name]
-    stream = make_stream(specification, rows=600, series=2, seed=5, missing=missing)
-    twin, plain, slots = banks(specification, 2)
+    whole, gaps = (
+        make_stream(specification, rows=600, series=2, seed=5, missing=missing) for missing in (0.0, 0.25)
+    )
+    stream = together(whole, gaps)
+    twin, plain, slots = banks(specification, 4)
     assert_alike(run(twin, slots, stream), run(plain, slots, stream), tolerance=1e-8)
 
 
