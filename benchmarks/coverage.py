@@ -3,7 +3,7 @@
 For each data set, horizon and level: the share of labels inside the interval told for them, the mean width and the sum of
 the quantiles' pinball losses over the mean absolute error. Then series of noise that change at a known row, 200 of each kind
 in one bank: after how many events the coverage over windows of 50 events is within two points again, and stays so. Then
-other intervals on the same residuals: other steps, one half-width for both sides, and several steps weighted by their loss.
+other intervals on the same residuals: other steps and units, an integral, one half-width for both sides, several steps weighted by their loss.
 """
 
 from __future__ import annotations

@@ -2,17 +2,25 @@
 
 For each nominal level two quantiles, of the shares tau = (1 - level) / 2 and 1 - tau of the residual e:
 
-    u: running mean of min(|e|, 20 u), over 50 events                        (1)
-    s_tau = eta (tau - 1[e < told_tau])                                      (2)
-    s_{1-tau} = -eta (tau - 1[e > told_{1-tau}])                             (3)
-    q <- q + s + s of the narrower levels on the same side                   (4)
-    told: u times q, in ascending order, upon the forecast                   (5)
+    v, w: running means of min(|e|, 20 v) and of min(|e|, 20 w), over 50 and 200 events  (1)
+    u = (3 v + w) / 4                                                                    (2)
+    a = 1[e < told_tau] - tau,  b = 1[e > told_{1-tau}] - tau                            (3)
+    s_tau = -(eta a + gamma b),  s_{1-tau} = eta b + gamma a                             (4)
+    q <- q + s + s of the narrower levels on the same side                               (5)
+    told: u times q, in ascending order, upon the forecast                               (6)
 
-This is quantile tracking (Gibbs & Candes 2021, Angelopoulos, Candes & Tibshirani 2023) in units of a running size of the
-residual. The steps of (2) add up to how far q has come from that of the next narrower level, so that over T labels the share
-that was missed on a side is tau to within that way over eta T, whatever the residuals and their order are. By (4) a wide
-interval, which is seldom missed and would learn slowly, goes along with the narrow one when the residuals change. Both sides
-by themselves: an interval need not be symmetric, and where the forecast is not the median it may lie outside a narrow one.
+This is quantile tracking (Gibbs & Candes 2021, Angelopoulos, Candes & Tibshirani 2023) in units of a size of the residual; (2)
+and gamma are added here. The steps of (4) add up to how far q has come from that of the next narrower level, whatever the
+residuals and their order are. So while no two quantiles cross, the share missed on both sides over T labels is 2 tau to within
+the way of the width, q_{1-tau} - q_tau, over (eta + gamma) T; and the shares of the two sides are alike to within the way of
+q_{1-tau} + q_tau over (eta - gamma) T.
+
+- By gamma a miss on one side widens the other too: the coverage is that of a step eta + gamma, while a side by itself moves
+  less for a label. gamma = eta would be one half-width for both sides; with less an interval need not be symmetric, and where
+  the forecast is not the median it may lie outside a narrow one.
+- By (2) the way is short: v follows calm and wild hours, so that q need not; w, the spread, keeps the unit from following too
+  much of what will be past h rows later.
+- By (5) a wide interval, which is seldom missed and would learn slowly, goes along with the narrow one when the residuals change.
 
 What a label is compared with is what was told for it, h rows before, so this holds at every horizon. Cost: O(H L) numbers
 and steps for H horizons and L levels.
@@ -25,18 +33,22 @@ import numpy as np
 from models.protocols import Array, BoolArray, Fields, State
 
 SPREAD_SPAN_EVENTS = 200.0
-"""Of the mean absolute residual that errors are called surprising by: slow, so that a change is seen against it."""
+"""Of w, which errors are called surprising by too: slow, so that a change is seen against it."""
 
 SIZE_SPAN_EVENTS = 50.0
-"""Of the unit of the quantiles: calm and wild hours differ, and after a change of the variance it is soon the new one."""
+"""Of v: calm and wild hours differ, and after a change of the variance it is soon the new one. With ten the
+pinball loss one row ahead is 3% less, but an interval is wide before its misses can tell of drift (`models/drift/watch.py`)."""
+
+SPREAD_SHARE = 0.25
+"""Of w in the unit. More: less pinball loss far ahead; less: sooner back after a change of the variance."""
 
 WINSOR = 20.0
 """A residual counts as at most this many mean ones: one wild value must not widen the interval for
 thousands of rows, and a change of the variance by a factor e is still followed within ten or so."""
 
-STEP = 0.06
-"""Of the quantiles, in units. Larger: sooner back after a change, and nearer the level; smaller: less pinball loss far ahead, by
-up to a twentieth, but over two points off on many series of some thousand rows. `python -m benchmarks coverage` compares."""
+STEP, ACROSS = 0.07, 0.04
+"""eta and gamma, in units. A larger sum: sooner back after a change, and nearer the level; a smaller one: less pinball loss far
+ahead. A smaller difference: the shares of the two sides are later alike. `python -m benchmarks coverage` compares."""
 
 QUANTILE_MAX = 1e3
 """In units. Nothing gets there but by errors without end."""
@@ -45,10 +57,19 @@ QUANTILE_MAX = 1e3
 class Interval:
     """Quantiles of the residual, two a level, for each horizon."""
 
-    def __init__(self, horizons: tuple[int, ...], levels: tuple[float, ...], *, step: float = STEP) -> None:
-        """Make one for these horizons, in rows, and these nominal coverages, ascending."""
+    def __init__(
+        self,
+        horizons: tuple[int, ...],
+        levels: tuple[float, ...],
+        *,
+        steps: tuple[float, float] = (STEP, ACROSS),
+        span: float = SIZE_SPAN_EVENTS,
+        share: float = SPREAD_SHARE,
+    ) -> None:
+        """Make one for these horizons, in rows, and these nominal coverages, ascending; the rest is to compare with."""
         self.horizons = np.array(horizons, dtype=np.float64)
-        self.n_horizons, self.n_levels, self.step = len(horizons), len(levels), step
+        self.n_horizons, self.n_levels = len(horizons), len(levels)
+        (self.step, self.across), self.span, self.share = steps, span, share
         of_level = (1.0 - np.array(levels, dtype=np.float64)) / 2.0
         self.missed: Array = np.concatenate((of_level[::-1], of_level))
         """The share of labels that is to lie beyond each quantile, on its side, (2 L,)."""
@@ -70,7 +91,8 @@ class Interval:
 
     def quantiles(self, state: State) -> Array:
         """Return the quantiles of the residual in scales, ascending, (B, H, 2 L)."""
-        return state["quantile"] * state["size"][..., None]
+        unit = state["size"] + self.share * (state["spread"] - state["size"])
+        return state["quantile"] * unit[..., None]
 
     def beyond(self, value: Array, quantiles: Array) -> BoolArray:
         """Return where a value (B, H) lies beyond a quantile (B, H, 2 L): below a lower one or above an upper one."""
@@ -86,13 +108,14 @@ class Interval:
         """Take the residuals of the forecasts that are due, (B, H); `beyond` says where they were of what was told."""
         size = np.abs(residual)
         seen = state["seen"] + valid
-        for name, span in (("spread", SPREAD_SPAN_EVENTS), ("size", SIZE_SPAN_EVENTS)):
+        for name, span in (("spread", SPREAD_SPAN_EVENTS), ("size", self.span)):
             mean = state[name]
             bound = WINSOR * mean
             counted = np.where(bound > 0.0, np.minimum(size, bound), size)
             rate = np.maximum(1.0 / span, 1.0 / np.maximum(seen, 1))
             state[name] = np.where(valid, mean + rate * (counted - mean), mean)
-        step = self.side * (self.step * (beyond - self.missed))
+        off = beyond - self.missed
+        step = self.side * (self.step * off + self.across * off[..., ::-1])
         lower = np.cumsum(step[..., : self.n_levels][..., ::-1], axis=-1)[..., ::-1]
         upper = np.cumsum(step[..., self.n_levels :], axis=-1)
         moved = state["quantile"] + np.concatenate((lower, upper), axis=-1)

@@ -138,10 +138,12 @@ def publish(
         prediction = level + scale * mixed
         row[h] = prediction
         finite = finite and np.isfinite(prediction)
+        unit = f[at.interval_size + h]
+        unit += c.interval_spread_share * (f[at.interval_spread + h] - unit)
         for j in range(n_quantiles):
             quantile = 0.0
             if has_scale:
-                quantile = f[at.interval_quantile + h * n_quantiles + j] * f[at.interval_size + h]
+                quantile = f[at.interval_quantile + h * n_quantiles + j] * unit
             f[at.pending_quantiles + slot * n_quantiles + j] = quantile
             raw = prediction + scale * quantile
             row[2 * n_horizons + h * n_quantiles + j] = raw

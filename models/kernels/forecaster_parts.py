@@ -164,7 +164,9 @@ class Constants(NamedTuple):
     interval_spread_span: float
     interval_size_span: float
     interval_winsor: float
+    interval_spread_share: float
     interval_step: float
+    interval_across: float
     interval_quantile_max: float
     bins: int
     log_lowest: float
@@ -367,11 +369,13 @@ def interval_learn(
     n = len(missed)
     quantiles = floats[at.interval_quantile + h * n : at.interval_quantile + (h + 1) * n]
     lower, upper = 0.0, 0.0
-    for j in range(n // 2):
-        lower -= c.interval_step * ((1.0 if beyond[n // 2 - 1 - j] else 0.0) - missed[n // 2 - 1 - j])
-        upper += c.interval_step * ((1.0 if beyond[n // 2 + j] else 0.0) - missed[n // 2 + j])
-        quantiles[n // 2 - 1 - j] += lower
-        quantiles[n // 2 + j] += upper
+    for j in range(n // 2 - 1, -1, -1):
+        below = (1.0 if beyond[j] else 0.0) - missed[j]
+        above = (1.0 if beyond[n - 1 - j] else 0.0) - missed[n - 1 - j]
+        lower -= c.interval_step * below + c.interval_across * above
+        upper += c.interval_step * above + c.interval_across * below
+        quantiles[j] += lower
+        quantiles[n - 1 - j] += upper
     for j in range(n):  # in ascending order
         moved, place = min(max(quantiles[j], -c.interval_quantile_max), c.interval_quantile_max), j
         while place > 0 and quantiles[place - 1] > moved:

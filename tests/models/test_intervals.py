@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.intervals import QUANTILE_MAX, Interval
+from models.intervals import ACROSS, QUANTILE_MAX, STEP, Interval
 from models.protocols import Array, BoolArray, State
 from models.specification import Specification
 from tests.models.streams import SMALL, rows_of, run_new, side_by_side
@@ -88,6 +88,25 @@ def test_coverage_is_back_within_500_rows_of_a_change_of_scale_or_tails(factor: 
     inside = interval.covered(beyond(interval, residuals))[1500:, :, 0]
     of_hundreds = inside.reshape(10, 100, 100, 2).mean(axis=(1, 2))  # 10000 labels each
     assert np.abs(of_hundreds - LEVELS).max() < 0.02
+
+
+@pytest.mark.parametrize("delay", [0, 23])
+def test_what_is_missed_is_how_far_width_and_middle_have_come_over_the_sum_and_difference_of_the_steps(
+    delay: int,
+) -> None:
+    """Closed form: for any residuals in any order, here of wandering size and side, whatever the shares and the delay."""
+    rng = np.random.default_rng(6)
+    residuals = np.exp(0.05 * rng.normal(size=(TIMES, 4, 1)).cumsum(axis=0)) * rng.standard_t(
+        2, (TIMES, 4, 1)
+    )
+    interval = Interval((1 + delay,), (0.8,))
+    state = rows_of(interval.init_state(), rows=4)
+    before = state["quantile"][:, 0]
+    off = (beyond(interval, residuals, state, delay)[:, :, 0] - interval.missed).sum(axis=0)
+    lower, upper = np.moveaxis(state["quantile"][:, 0] - before, -1, 0)
+    assert (np.diff(state["quantile"], axis=-1) > 0.0).all()
+    assert np.allclose(off.sum(axis=-1), (upper - lower) / (STEP + ACROSS), rtol=1e-9)
+    assert np.allclose(off[:, 1] - off[:, 0], (upper + lower) / (STEP - ACROSS), rtol=1e-9)
 
 
 def test_one_wild_residual_does_not_widen_the_interval() -> None:
