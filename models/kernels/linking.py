@@ -6,6 +6,7 @@ is only kept, until a function that Python calls is linked with all that is unde
 
 And numba asks again and again for what it has found before: which operator serves two types, and which flags are set; it
 compiles a function for each constant that it is called with; and it looks for closures, contexts and the like that no function here has.
+What each step becomes is told in `lowering`.
 
 The parts of numba that this is built on are no public interface: `jit` takes this way with
 the versions alone that are known to have them.
@@ -16,12 +17,32 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final
 
-from numba.core import codegen, compiler, typed_passes, types, typing, untyped_passes
+from numba.core import (
+    base,
+    codegen,
+    compiler,
+    compiler_machinery,
+    event,
+    postproc,
+    transforms,
+    typed_passes,
+    types,
+    typing,
+    untyped_passes,
+)
 
+from models.kernels.lowering import PlainLowering, PlainTarget
+
+_base: Any = base
 _codegen: Any = codegen
 _compiler: Any = compiler
+_event: Any = event
+_machinery: Any = compiler_machinery
+_postproc: Any = postproc
+_transforms: Any = transforms
 _typed: Any = typed_passes
 _types: Any = types
 _typing: Any = typing
@@ -125,13 +146,15 @@ class SealedTyping(_typing.Context):  # type: ignore[misc]  # as above
 
 @contextmanager
 def _remembering() -> Iterator[None]:
-    """Resolve an operator for the same types once, and look for no garbage: there is little, and much to look through.
+    """Do once what numba does again and again, and leave out what nobody asks for. Numba's lock is held.
 
     Numba tries all that an operator can mean at each place where it stands, twice, which takes a seventh of all time. Numbers
-    and arrays are told apart by their types alone, whatever constant a number is. Numba's lock is held.
+    and arrays are told apart by their types alone, whatever constant a number is. It looks at the arguments of whatever builds
+    a step, each time; finds out where each variable is last used, four times; tells what it does, though nobody listens; and looks
+    for garbage: there is little, and much to look through.
     """
     operator, found = _types.functions.BaseFunction, dict[Any, Any]()
-    resolve, collects = operator.get_call_type, gc.isenabled()
+    resolve, live, collects = operator.get_call_type, _postproc.PostProcessor.run, gc.isenabled()
 
     def remembered(self: Any, context: Any, args: Any, kws: Any) -> Any:  # noqa: ANN401  as above
         if all(isinstance(kind, _types.Number | _types.Array) for kind in args):
@@ -144,14 +167,48 @@ def _remembering() -> Iterator[None]:
             found[key] = resolve(self, context, args, kws)
         return found[key]
 
+    def unused(self: Any, emit_dels: bool = False, extend_lifetimes: bool = False) -> None:  # noqa: ANN401  as above
+        if emit_dels:  # for the few functions of numba's own that are compiled on the way
+            live(self, emit_dels, extend_lifetimes)
+        else:
+            self.func_ir.blocks = _transforms.canonicalize_cfg(self.func_ir.blocks)
+
+    instead: tuple[tuple[Any, str, object], ...] = (
+        (operator, "get_call_type", remembered),
+        (_postproc.PostProcessor, "run", unused),
+        (_base, "_has_loc", cache(_base._has_loc)),
+        (_event, "broadcast", lambda _: None),
+    )
+    before = [getattr(owner, name) for owner, name, _ in instead]
     gc.disable()
-    operator.get_call_type = remembered
+    for owner, name, value in instead:
+        setattr(owner, name, value)
     try:
         yield
     finally:
-        operator.get_call_type = resolve
+        for (owner, name, _), value in zip(instead, before, strict=True):
+            setattr(owner, name, value)
         if collects:
             gc.enable()
+
+
+class PlainPasses(_machinery.PassManager):  # type: ignore[misc]  # as above
+    """Passes that are run, and neither timed nor described."""
+
+    def __init__(self, known: Any) -> None:  # noqa: ANN401  as above
+        """Take those that change what is compiled here: no closures, contexts, array expressions, or code for Python."""
+        self.__dict__ = known.__dict__
+        self.passes = [
+            (PlainLowering if one is _typed.NativeLowering else one, why)
+            for one, why in known.passes
+            if one not in _IDLE
+        ]
+
+    def _runPass(self, index: int, pss: Any, internal_state: object) -> None:  # noqa: ANN401, N802  numba's names
+        """Run one."""
+        pss.analysis = self._analysis
+        for step in (pss.run_initialization, pss.run_pass, pss.run_finalizer):
+            step(internal_state)
 
 
 class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
@@ -163,6 +220,7 @@ class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
         state = self.state
         state.flags = SealedFlags(state.flags)
         state.typingctx = SealedTyping(typing)
+        state.targetctx = PlainTarget(state.targetctx)
         state.library = SealedLibrary(state.targetctx.codegen(), "sealed")
         state.library.enable_object_caching()
 
@@ -172,11 +230,8 @@ class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
             return super().compile_extra(func)
 
     def define_pipelines(self) -> list[object]:
-        """Return the passes that change what is compiled here: no closures, contexts, array expressions, or code for Python."""
-        passes: list[Any] = super().define_pipelines()
-        for manager in passes:
-            manager.passes = [one for one in manager.passes if one[0] not in _IDLE]
-        return passes
+        """Return the passes."""
+        return [PlainPasses(known) for known in super().define_pipelines()]
 
 
 class LinkedCompiler(SealedCompiler):
@@ -198,6 +253,7 @@ _IDLE: Final = frozenset(
         _untyped.WithLifting,
         _untyped.InlineClosureLikes,
         _untyped.RewriteDynamicRaises,
+        _untyped.DeadBranchPrune,
         _untyped.MakeFunctionToJitFunction,
         _untyped.InlineInlinables,
         _untyped.FindLiterallyCalls,
@@ -207,6 +263,7 @@ _IDLE: Final = frozenset(
         _typed.NopythonRewrites,
         _typed.NoPythonSupportedFeatureValidation,
         _typed.DumpParforDiagnostics,
+        _typed.IRLegalization,
     }
 )
-"""Passes for what no function here has: closures, contexts, literal tuples, array expressions, parallel loops."""
+"""Passes for what no function here has: closures, contexts, literal tuples, array expressions, parallel loops, references to count."""
