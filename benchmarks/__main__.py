@@ -23,6 +23,7 @@ BENCHMARKS = {
     "missing": "benchmarks.missing",
     "together": "benchmarks.together",
     "robust": "benchmarks.robust",
+    "walks": "benchmarks.walks",
     "faults": "benchmarks.faults",
     "fault_parts": "benchmarks.fault_parts",
     "drift": "benchmarks.drift.command",

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.faults import FAULT, RECOVERY, VALUE_FAULTS, WARM_UP, streams
 from benchmarks.machine import describe
 from models.bank import Array, Bank
+from models.faults import MIXTURE
 from models.records import Parts
 from models.specification import Specification
 
@@ -28,7 +29,7 @@ READOUTS: Final = ("linear", "linear_quick", "linear_long", "recurrent")
 PARTS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "scale": tuple(("scale", field) for field in ("mean", "variance", "spread")),
     "weights": tuple((f"expert.{name}", "weights") for name in READOUTS),
-    "mixture": tuple(("mixture", field) for field in ("weights", "regret", "variation", "loss")),
+    "mixture": tuple((part, field) for part, names in MIXTURE.items() for field in names),
     "P": tuple((f"expert.{name}", "covariance") for name in READOUTS),
     "cell": (("expert.recurrent", "params"), ("expert.recurrent", "optimizer.covariance.0")),
 }

@@ -78,8 +78,11 @@ HELD_MAX: Final = 500
 SCALE: Final = ("mean", "variance", "spread", "lowest", "highest")
 MEAN, VARIANCE, SPREAD, LOWEST, HIGHEST = range(len(SCALE))
 """What is copied of the scale. The last two are not put back: a range that is too wide hurts nobody."""
-MIXTURE: Final = ("weights", "regret", "variation", "loss")
-"""What is copied of the mixture, where it has that."""
+MIXTURE: Final = {
+    "mixture": ("weights", "regret", "variation", "loss"),
+    "trust": ("gain", "variation", "square"),
+}
+"""What is copied of the mixture and of how far it is followed, where they have that; the weights come first."""
 
 AGE, CALM, STILL, COUNT = range(4)
 """Places in the counts: rows since the copy was taken, 0 where there is none; calm_t; rows in a row that stood still; rows that were away."""
@@ -93,16 +96,19 @@ States = dict[str, State]
 class Faults:
     """Copies, judges and puts back; of the experts, those with a readout by least squares that is the series' own."""
 
-    def __init__(self, experts: dict[str, Expert], mixture: Fields, horizons: tuple[int, ...]) -> None:
-        """Take the experts in the order of the mixture's columns, a new mixture's state, and the horizons."""
+    def __init__(self, experts: dict[str, Expert], mixture: States, horizons: tuple[int, ...]) -> None:
+        """Take the experts in the order of the mixture's columns, new states of the parts in MIXTURE, and the horizons."""
         states = {name: expert.init_state() for name, expert in experts.items()}
         self.experts = list(experts)
         readouts = [name for name, state in states.items() if "covariance" in state]
         self.weights = {
             name: states[name]["weights"].shape for name in readouts if not _is_shared(experts[name])
         }
-        self.mixture: dict[str, tuple[int, ...]] = {
-            name: mixture[name].shape for name in MIXTURE if name in mixture
+        self.mixture: dict[tuple[str, str], tuple[int, ...]] = {
+            (part, name): mixture[part][name].shape
+            for part, names in MIXTURE.items()
+            for name in names
+            if name in mixture[part]
         }
         lags = [len(states[name]["lags"]) for name in readouts]
         self.clean = max(lags, default=0) + horizons[-1]
@@ -195,8 +201,8 @@ class Faults:
         for place in (AGE, CALM, COUNT):
             state["counts"][rows, place] = 0
         state["scale"][rows] = np.stack([states["scale"][name][rows] for name in SCALE], axis=1)
-        for name, span in self._spans():
-            kept = states["mixture"][name][rows]
+        for (part, name), span in self._spans():
+            kept = states[part][name][rows]
             state["mixture"][rows, span] = kept.reshape(len(kept), span.stop - span.start)
         for name in self.weights:
             state[f"readout.{name}"][rows] = states[f"expert.{name}"]["weights"][rows]
@@ -204,18 +210,18 @@ class Faults:
     def _put_back(self, states: States, rows: BoolArray) -> None:
         """Put weights and mixture back in some rows."""
         state = states["fault"]
-        for name, span in self._spans():
+        for (part, name), span in self._spans():
             kept = state["mixture"][rows, span]
-            states["mixture"][name][rows] = kept.reshape(len(kept), *self.mixture[name])
+            states[part][name][rows] = kept.reshape(len(kept), *self.mixture[part, name])
         for name in self.weights:
             states[f"expert.{name}"]["weights"][rows] = state[f"readout.{name}"][rows]
 
-    def _spans(self) -> Iterator[tuple[str, slice]]:
+    def _spans(self) -> Iterator[tuple[tuple[str, str], slice]]:
         """Return where each part of the mixture is kept."""
         start = 0
-        for name, shape in self.mixture.items():
+        for place, shape in self.mixture.items():
             size = int(np.prod(shape))
-            yield name, slice(start, start + size)
+            yield place, slice(start, start + size)
             start += size
 
     def _told(self, states: States, due: Due, told: Array) -> Array:

@@ -36,6 +36,7 @@ from models.specification import Specification
 from models.steady import SteadyLevel
 from models.step_result import StepResult, silent
 from models.tables import entry
+from models.trust import Trust
 
 RESIDUAL_SPAN_EVENTS = 200.0
 RESIDUAL_WINSOR = 4.0
@@ -69,7 +70,9 @@ class Forecaster:
         self.mixture = entry(MIXTURES, specification.mixture, "mixture")(
             self.n_horizons, self.n_experts, prior_of(specification.experts)
         )
-        self.faults = Faults(self.experts, self.mixture.init_state(), horizons)
+        self.trust = Trust(horizons)
+        combined = {"mixture": self.mixture.init_state(), "trust": self.trust.init_state()}
+        self.faults = Faults(self.experts, combined, horizons)
         self.interval = Interval(horizons, specification.interval_levels)
         self.anomaly = AnomalyScore()
         self.reaction = Reaction(specification.drift_reaction, self.experts, horizons)
@@ -84,6 +87,7 @@ class Forecaster:
             "features": self.features.init_state(),
             "season": self.season.init_state(),
             "mixture": self.mixture.init_state(),
+            "trust": self.trust.init_state(),
             "interval": self.interval.init_state(),
             "anomaly": self.anomaly.init_state(),
             "steady": self.steady.init_state(),
@@ -94,6 +98,7 @@ class Forecaster:
                 "scale": np.ones(n_slots),
                 "scaled": np.zeros(n_slots, dtype=np.bool_),
                 "mixed": np.zeros(n_slots),
+                "whole": np.zeros(n_slots),
                 "quantiles": np.zeros((n_slots, 2 * self.interval.n_levels)),
                 "experts": np.zeros((n_slots, n_experts)),
             },
@@ -162,7 +167,8 @@ class Forecaster:
             ((lowest - level) / scale)[:, None, None],
             ((highest - level) / scale)[:, None, None],
         )
-        mixed, weights = self.mixture.combine(states["mixture"], forecasts)
+        whole, weights = self.mixture.combine(states["mixture"], forecasts)
+        mixed, weights = self._trusted(states, forecasts, whole, weights)
         mixed, weights = self._quarantined(states, forecasts, mixed, weights)
         scaled = self.scale.known(states["scale"])[:, None]
         # While a series has not moved there is no scale, and nothing says that it ever will move.
@@ -171,6 +177,7 @@ class Forecaster:
         pending["scale"][rows, slot] = scale[:, None]
         pending["scaled"][rows, slot] = scaled
         pending["mixed"][rows, slot] = mixed
+        pending["whole"][rows, slot] = whole
         pending["quantiles"][rows, slot] = quantiles
         pending["experts"][rows, slot] = forecasts
 
@@ -204,6 +211,16 @@ class Forecaster:
         for name, expert in self.recurrent.items():
             done |= expert.react(states[f"expert.{name}"])
         return done
+
+    def _trusted(self, states: States, forecasts: Array, whole: Array, weights: Array) -> tuple[Array, Array]:
+        """Return forecast and weights of the mixture, drawn to the naive expert; as they are where there is none."""
+        if not self.naive:
+            return whole, weights
+        (naive,), share = self.naive, self.trust.share(states["trust"])
+        weights = weights * share[..., None]
+        weights[..., naive] += 1.0 - share
+        drawn = forecasts[..., naive] + share * (whole - forecasts[..., naive])
+        return np.where(share < 1.0, drawn, whole), weights
 
     def _quarantined(
         self, states: States, forecasts: Array, mixed: Array, weights: Array
@@ -298,6 +315,15 @@ class Forecaster:
         if self.reaction.challengers is not None:
             self.reaction.challengers.learn(states, all_due)
         self.mixture.learn(states["mixture"], forecasts=experts, target=target, valid=known)
+        for naive in self.naive:
+            self.trust.learn(
+                states["trust"],
+                target=target,
+                mixed=pending["whole"][rows, slot],
+                naive=experts[..., naive],
+                seen=seen,
+                valid=known,
+            )
 
         told = prediction[..., None] + unit[..., None] * quantiles
         beyond = self.interval.beyond(np.broadcast_to(level[:, None], prediction.shape), told)

@@ -26,6 +26,7 @@ from models.kernels.forecaster_parts import (
 )
 from models.kernels.forecaster_scales import deviation_of, features_update, scale_update, steady_update
 from models.kernels.forecaster_settle import learn, score
+from models.kernels.forecaster_trust import drawn
 from models.kernels.forecaster_watch import watch_event
 from models.kernels.forecaster_work import (
     DRIFT,
@@ -103,6 +104,7 @@ def publish(
     at: Places,
     size: Sizes,
     c: Constants,
+    horizons: IntArray,
     level: float,
     scale: float,
     row: Array,
@@ -126,7 +128,10 @@ def publish(
                 value = highest
             w.of_horizon[e] = value
         weights = row[weights_at + h * n_experts : weights_at + (h + 1) * n_experts]
-        mixed = mixture_combine(f, at, c, h, w.of_horizon, weights)
+        whole = mixture_combine(f, at, c, h, w.of_horizon, weights)
+        mixed = whole
+        if size.naive >= 0:
+            mixed = drawn(f, at, h, horizons[h], size.naive, w.of_horizon, whole, weights)
         if size.units > 0 and g[at.recurrent_quarantined]:
             mixed = w.of_horizon[size.naive] if size.naive >= 0 else 0.0
             for e in range(n_experts):
@@ -134,7 +139,7 @@ def publish(
         slot = w.slots[h]
         f[at.pending_level + slot], f[at.pending_scale + slot] = level, scale
         g[at.pending_scaled + slot] = has_scale
-        f[at.pending_mixed + slot] = mixed
+        f[at.pending_mixed + slot], f[at.pending_whole + slot] = mixed, whole
         prediction = level + scale * mixed
         row[h] = prediction
         finite = finite and np.isfinite(prediction)
@@ -290,7 +295,7 @@ def events(
             begun = observed or i[at.scale_seen] > 0
             row_flags[flags_at(size) + 3] = begun
             if not begun:
-                say_nothing(f, at, size, c, row, w)
+                say_nothing(f, at, size, c, horizons, row, w)
                 continue
             awaited = expected(f, i, at, horizons)
             if not observed:
@@ -305,6 +310,7 @@ def events(
                     of,
                     size,
                     c,
+                    horizons,
                     missed,
                     level,
                     observed,
@@ -343,7 +349,7 @@ def events(
             room = denominators[n_targets + k]
             challengers_forecast(f, i, g, at_born, born, size, c, increment, counted, room, w)
             drift_update(f, i, at, c, watched[place], signals[place])
-            fine = publish(f, g, at, size, c, level, scale, row, w) and fine
+            fine = publish(f, g, at, size, c, horizons, level, scale, row, w) and fine
             tell(f, i, g, at, size, scale, row, row_flags)
             attends = attends or row[experts_at(size) + 3 * size.horizons * size.experts + GUARD] >= ATTEND
         sound[b] = fine

@@ -134,6 +134,9 @@ def exchange(f: Array, at: Places, of: Experts, size: Sizes, back: bool) -> None
     copy_or_back(f, at.mixture_regret, first + n, n, back)
     copy_or_back(f, at.mixture_variation, first + 2 * n, n, back)
     copy_or_back(f, at.mixture_loss, first + 3 * n, size.horizons, back)
+    copy_or_back(f, at.trust_gain, first + 3 * n + size.horizons, size.horizons, back)
+    copy_or_back(f, at.trust_variation, first + 3 * n + 2 * size.horizons, size.horizons, back)
+    copy_or_back(f, at.trust_square, first + 3 * n + 3 * size.horizons, size.horizons, back)
     for e in range(size.experts):
         if of.held_at[e] >= 0:
             copy_or_back(f, of.weights_at[e], of.held_at[e], size.horizons * of.inputs[e], back)

@@ -6,6 +6,7 @@ import numpy as np
 
 from models.kernels.forecaster_experts import forgets, readout_settle
 from models.kernels.forecaster_parts import Constants, Experts, Places, mixture_combine
+from models.kernels.forecaster_trust import drawn
 from models.kernels.forecaster_updates import FILTER, filter_settle
 from models.kernels.forecaster_work import Sizes, Work, experts_at
 from models.kernels.jit import inner
@@ -23,7 +24,9 @@ def expected(f: Array, i: IntArray, at: Places, horizons: IntArray) -> float:
 
 
 @inner
-def say_nothing(f: Array, at: Places, size: Sizes, c: Constants, row: Array, w: Work) -> None:
+def say_nothing(
+    f: Array, at: Places, size: Sizes, c: Constants, horizons: IntArray, row: Array, w: Work
+) -> None:
     """Tell of a target that never had a value: no forecast, the weights of a new model, and figures of 0."""
     n_horizons, n_experts, first_expert = size.horizons, size.experts, experts_at(size)
     for j in range(n_horizons):
@@ -35,7 +38,9 @@ def say_nothing(f: Array, at: Places, size: Sizes, c: Constants, row: Array, w: 
         w.of_horizon[e] = 0.0
     for h in range(n_horizons):
         weights = row[weights_at + h * n_experts : weights_at + (h + 1) * n_experts]
-        mixture_combine(f, at, c, h, w.of_horizon, weights)
+        whole = mixture_combine(f, at, c, h, w.of_horizon, weights)
+        if size.naive >= 0:
+            drawn(f, at, h, horizons[h], size.naive, w.of_horizon, whole, weights)
     row[first_expert + 3 * n_horizons * n_experts + 1] = 1.0
 
 

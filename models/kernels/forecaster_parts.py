@@ -48,6 +48,9 @@ class Places(NamedTuple):
     mixture_variation: int
     mixture_loss: int
     mixture_seen: int
+    trust_gain: int
+    trust_variation: int
+    trust_square: int
     interval_spread: int
     interval_size: int
     interval_quantile: int
@@ -77,6 +80,7 @@ class Places(NamedTuple):
     pending_scale: int
     pending_scaled: int
     pending_mixed: int
+    pending_whole: int
     pending_quantiles: int
     pending_experts: int
     residual_variance: int

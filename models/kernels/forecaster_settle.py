@@ -15,6 +15,7 @@ from models.kernels.forecaster_parts import (
     interval_learn,
     mixture_learn,
 )
+from models.kernels.forecaster_trust import trust_learn
 from models.kernels.forecaster_updates import expert_learn
 from models.kernels.forecaster_watch import watch_loss
 from models.kernels.forecaster_work import GUARD, RECURRENT, Sizes, Work, experts_at
@@ -87,6 +88,7 @@ def learn(
     of: Experts,
     size: Sizes,
     c: Constants,
+    horizons: IntArray,
     missed: Array,
     level: float,
     observed: bool,
@@ -125,6 +127,9 @@ def learn(
             slot = w.slots[h]
             experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
             mixture_learn(f, i, at, c, h, experts, w.target[h], of.prior)
+            if size.naive >= 0:
+                whole, naive = f[at.pending_whole + slot], experts[size.naive]
+                trust_learn(f, at, h, horizons[h], w.target[h], whole, naive, i[at.residual_seen + h])
             off = w.target[h] - f[at.pending_mixed + slot]
             interval_learn(f, i, at, c, h, off, w.beyond[h], missed)
     return finite
