@@ -83,8 +83,8 @@ class Trust:
         rate = np.maximum(1.0 - KEEP, 1.0 / np.maximum(seen, 1))
         square = state["square"] + rate * (off_naive * off_naive - state["square"])
         gain = np.clip(off_naive * off_naive - off * off, -BOUND * square, BOUND * square)
-        known = valid & np.isfinite(gain * gain)
         variation = KEEP * state["variation"] + gain * gain
+        known = valid & np.isfinite(self.overlap * variation)
         summed = np.maximum(KEEP * state["gain"] + gain, -FLOOR * np.sqrt(self.overlap * variation))
         state["gain"] = np.where(known, summed, state["gain"])
         state["variation"] = np.where(known, variation, state["variation"])

@@ -35,9 +35,9 @@ def trust_learn(
     square = f[at.trust_square + h]
     square += max(1.0 - KEEP, 1.0 / seen) * (off_naive * off_naive - square)
     gain = clipped(off_naive * off_naive - off * off, BOUND * square)
-    if not np.isfinite(gain * gain):
-        return
     variation = KEEP * f[at.trust_variation + h] + gain * gain
+    if not np.isfinite(horizon / 2.0 * variation):
+        return
     f[at.trust_square + h], f[at.trust_variation + h] = square, variation
     least = -FLOOR * np.sqrt(horizon / 2.0 * variation)
     f[at.trust_gain + h] = max(KEEP * f[at.trust_gain + h] + gain, least)

@@ -107,3 +107,11 @@ def test_one_row_ahead_the_mixture_is_followed_whole() -> None:
     trust = Trust((1, 2))
     state = {name: row[None] for name, row in trust.init_state().items()}
     assert trust.share(state).tolist() == [[1.0, START]]
+
+
+def test_sums_that_would_overflow_are_left_out() -> None:
+    trust, state = made()
+    with np.errstate(over="ignore", invalid="ignore"):
+        learn(trust, state, 5e76, target=5e76, times=3000)
+    assert all(np.isfinite(values).all() for values in state.values())
+    assert np.isfinite(trust.share(state)).all()
