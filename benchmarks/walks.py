@@ -83,20 +83,19 @@ def _ratios(values: Array, *, drawn: bool) -> dict[str, list[tuple[float, float]
     bank = Bank(Specification(horizons=HORIZONS), capacity=SERIES)
     slots = np.array([bank.admit() for _ in range(SERIES)])
     states = [bank.layout.views(bank.records_of(slot)) for slot in slots.tolist()]
-    ahead = np.array(HORIZONS)
+    last_value = bank.specification.experts.index("last_value")
     total = {window: np.zeros((2, SERIES, len(HORIZONS))) for window in WINDOWS}
     for row, now in enumerate(values):
         if not drawn:
             for state in states:
                 state["trust"]["gain"][...] = PROVEN
         told = bank.step(slots, np.full(SERIES, 3600.0 * row), now[:, None], np.empty((SERIES, 0)))
-        of_last = np.where(row >= ahead, now[:, None] - values[np.maximum(row - ahead, 0)].T, 0.0)
         for window, (first, last) in WINDOWS.items():
             if first <= row < last:
                 total[window][0] += told.error[:, 0] ** 2
-                total[window][1] += of_last**2
+                total[window][1] += told.expert_errors[:, 0, :, last_value] ** 2
     found = {}
     for window, (errors, of_last) in total.items():
-        ratios = errors / np.where(of_last > 0.0, of_last, 1.0)
+        ratios = errors / of_last
         found[window] = [(float(ratio.mean()), float(ratio.max())) for ratio in ratios.T]
     return found

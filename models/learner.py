@@ -169,7 +169,8 @@ class OnlineLearner:
         """
         batch = len(inputs)
         scored = np.ones(batch, dtype=np.bool_) if scored is None else scored
-        if not scored.all():
+        every = bool(scored.all())
+        if not every:
             target = np.where(scored[:, None], target, 0.0)
         if not checked:
             self._refuse(inputs, target, scored)
@@ -214,7 +215,7 @@ class OnlineLearner:
         replaced = self._renewed(state, moments, memory, features, scored)
         state.update(_prefixed("memory", memory) | _prefixed("update", moments))
         value = self.loss.value(outputs, target)
-        if not scored.all():
+        if not every:
             value = np.where(scored, value, 0.0)
         return Outcome(
             self.loss.predict(outputs), value, change.gradient_norm, change.moved, restarted, replaced

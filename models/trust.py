@@ -8,8 +8,8 @@ news. On a random walk each share of a learned forecast is paid for. So what is 
     trust = START + G / sqrt(o V), within [0, 1]                            (3)
     said = f + trust (m - f)                                                (4)
 
-v is the mean square of the naive errors over as many labels. G over sqrt(o V) is the gain in its own noise, o what overlap adds to it. One row ahead nothing overlaps,
-and the mixture is followed whole. The labels are taken with the weights that there were at the forecast, not with those of now, which have seen most of
+v is the mean square of the naive errors over as many labels. G over sqrt(o V) is the gain in its own noise, o what overlap adds to it. One row ahead
+nothing overlaps, nothing is summed, and the mixture is followed whole. The labels are taken with the weights that there were at the forecast, not with those of now, which have seen most of
 what the label is made of.
 
 Cost and memory: O(H).
@@ -28,7 +28,7 @@ KEEP: Final = 1.0 - 1.0 / 10_000.0
 
 START: Final = 0.75
 """Where nothing is known the mixture has most of the benefit of the doubt: a quarter of a deviation makes it whole, three quarters take it away. With less,
-series that are short or have spikes lose far ahead what walks gain (`python -m benchmarks walks`)."""
+series that are short or have spikes lose far ahead more than walks gain."""
 
 BOUND: Final = 100.0
 """In naive mean squares: the most that an event can say. Tighter, spikes that go back, where the naive forecast is worst, would count for too little."""
@@ -84,7 +84,7 @@ class Trust:
         square = state["square"] + rate * (off_naive * off_naive - state["square"])
         gain = np.clip(off_naive * off_naive - off * off, -BOUND * square, BOUND * square)
         variation = KEEP * state["variation"] + gain * gain
-        known = valid & np.isfinite(self.overlap * variation)
+        known = valid & ~self.alone & np.isfinite(self.overlap * variation)
         summed = np.maximum(KEEP * state["gain"] + gain, -FLOOR * np.sqrt(self.overlap * variation))
         state["gain"] = np.where(known, summed, state["gain"])
         state["variation"] = np.where(known, variation, state["variation"])

@@ -127,7 +127,7 @@ def learn(
             slot = w.slots[h]
             experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
             mixture_learn(f, i, at, c, h, experts, w.target[h], of.prior)
-            if size.naive >= 0:
+            if size.naive >= 0 and horizons[h] > 1:
                 whole, naive = f[at.pending_whole + slot], experts[size.naive]
                 trust_learn(f, at, h, horizons[h], w.target[h], whole, naive, i[at.residual_seen + h])
             off = w.target[h] - f[at.pending_mixed + slot]

@@ -61,7 +61,7 @@ class PlainTarget(_cpu.CPUContext):  # type: ignore[misc]  # as above
         """Return how to build what an operator or a function does with arguments of these types."""
         if sig.args and is_plain(sig.args[0]):
             if fn in _NOT_OF_ARRAYS:
-                raise NotImplementedError(fn)
+                raise NotImplementedError(fn)  # as numba says that there is none; its callers wait for it
             own = OF_ARRAYS.get(getattr(fn, "typing_key", fn))
             found = own(self, sig) if own else None
             if found is not None:

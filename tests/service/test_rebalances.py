@@ -199,16 +199,21 @@ def each_was_learned_once(worker: Worker) -> bool:
     return worker.learned() == {tp.partition: len(worker.thread.logs[tp]) for tp in worker.thread.positions}
 
 
+async def revoked_at(worker: Worker, step: str) -> None:
+    """Bring events, assign, and revoke again while Faust is at a step of the assignment, which is held."""
+    worker.thread.append(EVENTS)
+    worker.thread.held = {step}
+    await worker.revoke()
+    await worker.assign()
+    await worker.thread.until_called(step)
+    await worker.revoke()
+
+
 @pytest.mark.parametrize("step", ["log starts", "committed", "seek"])
 async def test_after_a_revocation_nothing_flows_until_what_is_assigned_next_was_sought(step: str) -> None:
     async with running() as worker:
         thread = worker.thread
-        thread.append(EVENTS)
-        thread.held = {step}
-        await worker.revoke()
-        await worker.assign()
-        await thread.until_called(step)
-        await worker.revoke()
+        await revoked_at(worker, step)
         # Faust goes on with what it was at for the first assignment.
         thread.held = {"fetch"}
         await thread.let_go(step)
@@ -230,12 +235,7 @@ async def test_after_a_revocation_nothing_flows_until_what_is_assigned_next_was_
 async def test_two_rebalances_may_pass_while_faust_is_at_what_came_with_the_first(step: str) -> None:
     async with running() as worker:
         thread = worker.thread
-        thread.append(EVENTS)
-        thread.held = {step}
-        await worker.revoke()
-        await worker.assign()
-        await thread.until_called(step)
-        await worker.revoke()
+        await revoked_at(worker, step)
         worker.witness.told.clear()
         await worker.assign(TPS[:1])
         await asyncio.sleep(SETTLED_SECONDS)
