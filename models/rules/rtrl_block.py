@@ -130,10 +130,11 @@ class RtrlBlock:
         gated = after[:, :, :, 0] * sensitivity[:, :, :, 0]
         for part in range(1, self._parts):
             gated += after[:, :, :, part] * sensitivity[:, :, :, part]
-        if shortest < longest:
+        z = memory["presynaptic"][:, :longest]
+        if shortest < longest:  # what is left in a row of a block before may be no number
             gated = np.where(there[:, :, None, None, None], gated, 0.0)
-        z = memory["presynaptic"][:, None, None, :longest].swapaxes(3, 4)
-        by_gate = np.matmul(z, gated.transpose(1, 2, 3, 0, 4))
+            z = np.where(there.T[:, :, None], z, 0.0)
+        by_gate = np.matmul(z[:, None, None].swapaxes(3, 4), gated.transpose(1, 2, 3, 0, 4))
         by_gate = by_gate.reshape(batch, count, self._gates * self._inputs, self._units)
         influence = memory["influence"].reshape(batch, self._size, -1)
         before = np.matmul(credits_[0], influence)

@@ -116,6 +116,33 @@ def test_rows_that_are_out_of_step_do_not_disturb_one_another() -> None:
             assert rule.gradient(alone[row], credit[row : row + 1])[0].tobytes() == together[row].tobytes()
 
 
+@pytest.mark.parametrize("engine", [RtrlBlock, RtrlBlockSmooth])
+def test_no_number_that_is_left_of_a_block_before_reaches_a_gradient(
+    engine: type[RtrlBlock | RtrlBlockSmooth],
+) -> None:
+    """A row that began anew beside one whose block is fuller."""
+    cell = make_run("vanilla", n_units=4).cell
+    rng = np.random.default_rng(3)
+    rule = engine(cell, block=4)
+    memory = {name: np.stack([value, value]) for name, value in rule.init_memory().items()}
+    params = np.stack([cell.init_params(rng), cell.init_params(rng)])
+    state = np.zeros((2, 1, 4))
+    for at in range(3):
+        if at == 2:
+            for name in ("transition", "sensitivity", "presynaptic"):
+                memory[name][1] = np.nan
+            rule.reset(memory, np.array([False, True]))
+        factors = cell.step(params, state, rng.normal(size=(2, cell.n_inputs)))
+        state = factors.state
+        rule.advance(memory, factors)
+    credit = rng.normal(size=(2, 1, 1, 4))
+    together = rule.gradient(memory, credit)
+    for row in (slice(0, 1), slice(1, 2)):
+        alone = rule.gradient({name: value[row] for name, value in memory.items()}, credit[row])
+        assert np.isfinite(alone).all()
+        assert together[row].tobytes() == alone.tobytes()
+
+
 @pytest.mark.parametrize("cell_name", ["rtu", "vanilla_sparse", "narx_free_running", "rtu_stack"])
 def test_a_cell_that_tells_no_gates_is_refused_with_advice(cell_name: str) -> None:
     with pytest.raises(ValueError, match="use rtrl_step"):
