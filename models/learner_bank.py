@@ -1,8 +1,8 @@
 """Many models of one `OnlineLearner` in slabs, and streams of events for them, in order.
 
 A slab is an array (capacity, ...) for each field of a model's state. Where the learner has a compiled twin in
-`models.kernels`, a call is one kernel for all its events; else events are taken in rounds in which each model stands
-at most once, gathered, stepped and written back. Either way a model's results depend on its own events alone.
+`models.kernels`, or an event loop in numpy, a call is one kernel for all its events; else events are taken in rounds in which each
+model stands at most once, gathered, stepped and written back. Either way a model's results depend on its own events alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 
-from models.kernels import Kernel, fused_for
+from models.kernels import Kernel, fused_for, loop_for
 from models.learner import NonFiniteError, OnlineLearner
 from models.protocols import Array, BoolArray, Fields, IntArray, State
 
@@ -74,12 +74,14 @@ class LearnerBank:
         }
         self._free = list(range(self._capacity - 1, -1, -1))
         self._used = np.zeros(self._capacity, dtype=np.bool_)
-        self._kernel: Kernel | None = fused_for(learner) if compiled else None
+        twin = fused_for(learner) if compiled else None
+        self._compiled = twin is not None
+        self._kernel: Kernel | None = twin or loop_for(learner)
 
     @property
     def compiled(self) -> bool:
         """Whether events go through a compiled twin."""
-        return self._kernel is not None
+        return self._compiled
 
     @property
     def model_count(self) -> int:

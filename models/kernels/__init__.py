@@ -1,6 +1,7 @@
 """Compiled twins of the hot paths, with the same semantics: to 1e-12 what the numpy path gives.
 
-Without numba there are none, and everything works. A twin is a file and a line.
+Without numba there are none, and everything works. A twin is a file and a line. Where nothing is compiled, learners with dense
+cells of many units have an event loop in numpy, see `dense_numpy`.
 """
 
 from __future__ import annotations
@@ -65,6 +66,13 @@ def fused_for(learner: OnlineLearner) -> Kernel | None:
         if kernel is not None:
             return kernel
     return None
+
+
+def loop_for(learner: OnlineLearner) -> Kernel | None:
+    """Return numpy's own event loop of a learner, where that is the quicker way without a compiler; else None."""
+    from models.kernels.dense_numpy import dense_loop  # noqa: PLC0415  as above
+
+    return dense_loop(learner)
 
 
 class ForecasterKernel(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 
@@ -35,8 +35,16 @@ def kind_of(learner: OnlineLearner) -> int | None:
     return dense.LSTM if type(cell) is Lstm else None
 
 
-def dense_twin(learner: OnlineLearner) -> DenseTwin | None:
-    """Return the twin of a learner: tanh, GRU or LSTM, a block engine, linear readout, squared loss, SGD or Adam."""
+class Recognised(NamedTuple):
+    """What of a learner the event loops of dense cells have to know: the kind of its cell, its rule, and how it descends."""
+
+    kind: int
+    rule: RtrlBlock | RtrlBlockSmooth
+    descent: Descending
+
+
+def recognised(learner: OnlineLearner) -> Recognised | None:
+    """Return the parts of a learner with tanh, GRU or LSTM, a block engine, linear readout, squared loss, SGD or Adam; None for another."""
     kind, rule, descent = kind_of(learner), learner.rule, descending(learner.update)
     if kind is None or descent is None or not isinstance(rule, RtrlBlock | RtrlBlockSmooth):
         return None
@@ -44,7 +52,13 @@ def dense_twin(learner: OnlineLearner) -> DenseTwin | None:
         return None
     if type(learner.readout) is not Linear or type(learner.loss) is not Squared:
         return None
-    return DenseTwin(learner, kind, rule, descent)
+    return Recognised(kind, rule, descent)
+
+
+def dense_twin(learner: OnlineLearner) -> DenseTwin | None:
+    """Return the twin of a learner all of whose parts are recognised."""
+    known = recognised(learner)
+    return None if known is None else DenseTwin(learner, *known)
 
 
 @final

@@ -24,12 +24,14 @@ class Descending:
     """SGD or Adam as an event loop takes it: its kind, its rates, and its moments.
 
     Attributes:
+        optimizer: itself.
         kind: SGD or ADAM.
         rates: learning rate, beta1, beta2 and epsilon; the last three are of Adam alone.
     """
 
     def __init__(self, optimizer: Sgd | Adam) -> None:
         """Take the rates."""
+        self.optimizer = optimizer
         self.kind, rates = SGD, (optimizer.learning_rate, 0.0, 0.0, 0.0)
         if isinstance(optimizer, Adam):
             self.kind = ADAM

@@ -1,6 +1,6 @@
-"""Goal: the compiled event loop of dense cells is the numpy path: the same predictions, losses and states, to rounding.
+"""Goal: the event loops of dense cells, compiled and numpy's own, are the learner: the same predictions, losses and states, to rounding.
 
-Method: the same streams over several models through a bank with its twin and one without; cut anyhow; broken influences.
+Method: the same streams over several models through a bank with a loop and one that takes rounds; cut anyhow; broken influences.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pytest
 
 from models.cells import CELLS
 from models.cells.vanilla import Vanilla
+from models.kernels import COMPILES, dense_numpy
 from models.learner import OnlineLearner, features_of
 from models.learner_bank import LearnerBank
 from models.losses import LOSSES
@@ -24,10 +25,13 @@ from models.rules.rtrl_block import RtrlBlock
 from models.rules.rtrl_block_smooth import RtrlBlockSmooth
 from models.updates import Descent, Filter, Update
 
-pytest.importorskip("numba", reason="the compiled twins need the extra `fast`")
-
 MODELS, INPUTS = 3, 2
 CELL_NAMES = ("vanilla", "gru", "lstm")
+COMPILED = pytest.param(
+    "compiled", marks=pytest.mark.skipif(not COMPILES, reason="the compiled twins need the extra `fast`")
+)
+LOOPS = [COMPILED, "numpy"]
+"""Who takes events one by one; "rounds" is the learner itself."""
 
 
 def make(
@@ -53,11 +57,19 @@ def stream(events: int, n_outputs: int = 1) -> tuple[IntArray, Array, Array, Boo
     return rng.integers(0, MODELS, events), inputs, targets, rng.random(events) < 0.9
 
 
-def banks(learner: OnlineLearner) -> tuple[LearnerBank, LearnerBank]:
-    """Return a bank with its twin and one without, of the same models."""
-    both = LearnerBank(learner, capacity=2), LearnerBank(learner, capacity=2, compiled=False)
-    assert both[0].compiled
-    assert not both[1].compiled
+def bank_of(learner: OnlineLearner, way: str) -> LearnerBank:
+    """Return a bank that takes its events in a way, however many units there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dense_numpy, "UNITS_MIN", 1 if way == "numpy" else 1000)
+        bank = LearnerBank(learner, capacity=2, compiled=way == "compiled")
+    assert bank.compiled == (way == "compiled")
+    assert isinstance(bank._kernel, dense_numpy.DenseLoop) == (way == "numpy")
+    return bank
+
+
+def banks(learner: OnlineLearner, loop: str) -> tuple[LearnerBank, LearnerBank]:
+    """Return a bank with a loop and one that takes rounds, of the same models."""
+    both = bank_of(learner, loop), bank_of(learner, "rounds")
     for bank in both:
         assert sorted(bank.admit(seed) for seed in range(MODELS)) == list(range(MODELS))
     return both
@@ -83,8 +95,9 @@ def assert_alike(one: LearnerBank, other: LearnerBank, tolerance: float = 1e-12)
 @pytest.mark.parametrize("rule", ["rtrl_block", "rtrl_block_smooth"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("cell_name", CELL_NAMES)
-def test_the_twin_gives_what_numpy_gives(cell_name: str, optimizer: str, rule: str) -> None:
-    with_it, without = banks(make(cell_name, optimizer, n_outputs=2, rule=rule))
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_loop_gives_what_the_learner_gives(loop: str, cell_name: str, optimizer: str, rule: str) -> None:
+    with_it, without = banks(make(cell_name, optimizer, n_outputs=2, rule=rule), loop)
     models, inputs, targets, scored = stream(400, 2)
     found = with_it.consume(models, inputs, targets, scored)
     expected = without.consume(models, inputs, targets, scored)
@@ -96,30 +109,31 @@ def test_the_twin_gives_what_numpy_gives(cell_name: str, optimizer: str, rule: s
     )  # something was learned, so it is no small matter
 
 
-def test_a_long_run_stays_the_step_engines() -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_long_run_stays_the_step_engines(loop: str) -> None:
     """2,000 updated events against numpy's step engine, which shares no code with the block's."""
     rng = np.random.default_rng(1)
     inputs = rng.normal(size=(2000, INPUTS))
     targets = 0.5 * np.roll(inputs[:, :1], 2, axis=0)
     found = []
     for rule in ("rtrl_block", "rtrl_block_smooth", "rtrl_step"):
-        bank = LearnerBank(make("vanilla", n_units=16, rule=rule))
+        bank = bank_of(make("vanilla", n_units=16, rule=rule), "rounds" if rule == "rtrl_step" else loop)
         slot = bank.admit()
         found.append(bank.consume(np.full(2000, slot), inputs, targets).prediction)
-        assert bank.compiled == (rule != "rtrl_step")
     np.testing.assert_allclose(found[0], found[2], rtol=0, atol=1e-10)
     np.testing.assert_allclose(found[1], found[2], rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("rule", ["rtrl_block", "rtrl_block_smooth"])
 @pytest.mark.parametrize("cell_name", CELL_NAMES)
-def test_an_influence_in_single_precision_is_near_and_half_as_large(cell_name: str, rule: str) -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_influence_in_single_precision_is_near_and_half_as_large(
+    loop: str, cell_name: str, rule: str
+) -> None:
     of_double = make(cell_name, n_units=16, rule=rule)  # with SGD, since Adam makes much of a little
     of_single = make(cell_name, n_units=16, rule=rule, precision="float32")
     models, inputs, targets, scored = stream(3000)
-    single, plain = LearnerBank(of_single), LearnerBank(of_single, compiled=False)
-    double = LearnerBank(of_double)
-    assert single.compiled
+    single, plain, double = bank_of(of_single, loop), bank_of(of_single, "rounds"), bank_of(of_double, loop)
     for bank in (single, plain, double):
         for seed in range(MODELS):
             bank.admit(seed)
@@ -138,10 +152,15 @@ def test_an_influence_in_single_precision_is_near_and_half_as_large(cell_name: s
 
 
 @pytest.mark.parametrize("cuts", [[1, 2, 3], [7, 40, 41], [100]])
-def test_how_a_stream_is_cut_and_who_shares_it_changes_no_bit(cuts: list[int]) -> None:
-    learner = make("gru", "adam")
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("rule", ["rtrl_block", "rtrl_block_smooth"])
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+def test_how_a_stream_is_cut_and_who_shares_it_changes_no_bit(
+    cell_name: str, rule: str, loop: str, cuts: list[int]
+) -> None:
+    learner = make(cell_name, "adam", rule=rule)
     models, inputs, targets, scored = stream(120)
-    whole, cut, alone = (LearnerBank(learner) for _ in range(3))
+    whole, cut, alone = (bank_of(learner, loop) for _ in range(3))
     for bank in (whole, cut):
         for seed in range(MODELS):
             bank.admit(seed)
@@ -163,8 +182,11 @@ def test_how_a_stream_is_cut_and_who_shares_it_changes_no_bit(cuts: list[int]) -
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e9])
 @pytest.mark.parametrize("rule", ["rtrl_block", "rtrl_block_smooth"])
 @pytest.mark.parametrize("cell_name", CELL_NAMES)
-def test_a_broken_influence_begins_anew_as_in_numpy(cell_name: str, rule: str, value: float) -> None:
-    both = banks(make(cell_name, "adam", rule=rule))
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_broken_influence_begins_anew_as_in_the_learner(
+    loop: str, cell_name: str, rule: str, value: float
+) -> None:
+    both = banks(make(cell_name, "adam", rule=rule), loop)
     models, inputs, targets, scored = stream(200)
     for bank in both:
         bank.consume(models[:100], inputs[:100], targets[:100], scored[:100])
@@ -177,8 +199,46 @@ def test_a_broken_influence_begins_anew_as_in_numpy(cell_name: str, rule: str, v
     assert_alike(*both, tolerance=1e-11)
 
 
+@pytest.mark.parametrize("rule", ["rtrl_block", "rtrl_block_smooth"])
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_state_that_is_no_number_begins_anew_as_in_the_learner(
+    loop: str, cell_name: str, rule: str
+) -> None:
+    both = banks(make(cell_name, rule=rule), loop)
+    models, inputs, targets, scored = stream(200)
+    for bank in both:
+        bank.consume(models[:100], inputs[:100], targets[:100], scored[:100])
+        fields = bank.snapshot(1)
+        fields["state"][0, 0] = np.nan
+        bank.restore(1, fields)
+    found, expected = (bank.consume(models[100:], inputs[100:], targets[100:], scored[100:]) for bank in both)
+    assert np.isfinite(found.prediction).all()
+    np.testing.assert_allclose(found.prediction, expected.prediction, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=0, atol=1e-12)
+    assert_alike(*both)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_huge_targets_lead_to_the_same_loss_and_move_the_same(loop: str) -> None:
+    both = banks(make("vanilla"), loop)
+    models, inputs, targets, scored = stream(60)
+    targets[::7] = 1e200
+    found, expected = (bank.consume(models, inputs, targets, scored) for bank in both)
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
+    np.testing.assert_allclose(found.prediction, expected.prediction, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_units", [dense_numpy.UNITS_MIN - 1, dense_numpy.UNITS_MIN])
+def test_numpys_loop_is_chosen_by_the_units_alone(n_units: int) -> None:
+    for rule in ("rtrl_block", "rtrl_block_smooth"):
+        bank = LearnerBank(make("vanilla", n_units=n_units, rule=rule), compiled=False)
+        assert (bank._kernel is not None) == (n_units == dense_numpy.UNITS_MIN)
+        assert not bank.compiled
+
+
 def other_learners() -> dict[str, OnlineLearner]:
-    """Return learners that have no dense twin."""
+    """Return learners that no loop takes."""
 
     def of(cell: Cell, rule: LearningRule, update: Update, **parts: Any) -> OnlineLearner:
         see = bool(parts.get("see_inputs"))
@@ -206,5 +266,11 @@ def other_learners() -> dict[str, OnlineLearner]:
 
 
 @pytest.mark.parametrize("name", other_learners())
-def test_a_learner_that_is_not_computed_exactly_has_no_twin(name: str) -> None:
-    assert not LearnerBank(other_learners()[name]).compiled
+@pytest.mark.parametrize("way", LOOPS)
+def test_a_learner_that_is_not_computed_exactly_has_no_loop(
+    way: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dense_numpy, "UNITS_MIN", 1)
+    bank = LearnerBank(other_learners()[name], compiled=way == "compiled")
+    assert bank._kernel is None
+    assert not bank.compiled

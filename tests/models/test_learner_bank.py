@@ -30,8 +30,8 @@ from models.updates import Descent
 EVENTS, MODELS = 60, 4
 
 
-def make(cell_name: str = "rtu", rule: str = "") -> OnlineLearner:
-    cell = CELLS[cell_name](n_inputs=2, n_units=4)
+def make(cell_name: str = "rtu", rule: str = "", n_units: int = 4) -> OnlineLearner:
+    cell = CELLS[cell_name](n_inputs=2, n_units=n_units)
     readout = READOUTS["linear"](n_features=features_of(cell), n_outputs=1)
     update = Descent(OPTIMIZERS["adam"](learning_rate=0.01))
     chosen = RULES[rule](cell) if rule else exact_rule_for(cell)
@@ -170,10 +170,11 @@ sys.modules["numba"] = None  # as where it is not installed
 import numpy as np
 from models.kernels import COMPILES
 from tests.models.test_learner_bank import LearnerBank, make
-bank = LearnerBank(make("vanilla", "rtrl_block"))
-slot = bank.admit()
-given = bank.consume(np.full(20, slot), np.ones((20, 2)), np.ones((20, 1)))
-assert not COMPILES and not bank.compiled and given.loss[-1] < given.loss[0]
+for n_units in (4, 32):  # in rounds, and by numpy's own loop
+    bank = LearnerBank(make("vanilla", "rtrl_block", n_units))
+    slot = bank.admit()
+    given = bank.consume(np.full(20, slot), np.ones((20, 2)), np.ones((20, 1)))
+    assert not COMPILES and not bank.compiled and given.loss[-1] < given.loss[0]
 from models.bank import Bank
 from models.specification import Specification
 series = Bank(Specification(lags=4, season_max=24))
