@@ -7,11 +7,11 @@ what it needs.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from models.kernels.descent import moved, squared_loss
+from models.kernels.descent import ADAM, moved, squared_loss
 from models.kernels.diagonal_cells import (
     ELSTM,
     WORK_ROWS,
@@ -22,9 +22,13 @@ from models.kernels.diagonal_cells import (
     read_out,
     through_units,
 )
+from models.kernels.fetching import fetch_rows
 from models.kernels.jit import inner, jit
 from models.kernels.reductions import folded, norm_of
 from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
+
+SHARES: Final = 5
+"""In which the next event's model is fetched, while the event before is worked on."""
 
 
 class Room(NamedTuple):
@@ -80,6 +84,24 @@ def predicted(
         prediction[o] = folded(room) + weights[parts * n]
 
 
+@inner
+def fetch_share(
+    share: int,
+    model: int,
+    params: Array,
+    trace: SingleOrDouble,
+    moments: tuple[Array, Array, IntArray],
+    optimizer: int,
+) -> None:
+    """Ask for the memory of a share of what is large in a model: few lines at a time, since a core waits for few at once."""
+    fetch_rows(params[model], share, SHARES)
+    for part in range(trace.shape[1]):
+        fetch_rows(trace[model, part], share, SHARES)
+    if optimizer == ADAM:
+        fetch_rows(moments[0][model], share, SHARES)
+        fetch_rows(moments[1][model], share, SHARES)
+
+
 @jit
 def descent_events(
     kind: int,
@@ -92,6 +114,7 @@ def descent_events(
     trace: SingleOrDouble,
     cell_moments: tuple[Array, Array, IntArray],
     readout_moments: tuple[Array, Array, IntArray],
+    far: bool,
     slots: IntArray,
     inputs: Array,
     targets: Array,
@@ -102,7 +125,8 @@ def descent_events(
 ) -> None:
     """Take events in their order, each a step down the gradient: `Descent` with SGD or Adam.
 
-    `rates` and `limits` are those of `models.kernels.descent`. Slabs are (capacity, ...), as `OnlineLearner.init_row` names them.
+    `rates` and `limits` are those of `models.kernels.descent`; `far` says that the slabs, (capacity, ...), as `OnlineLearner.init_row`
+    names them, are larger than a core's caches, so that it pays to ask for the next event's model beforehand.
     """
     usual, influence_max, error_max = limits
     _, parts, n = state.shape
@@ -112,10 +136,17 @@ def descent_events(
         slot = slots[e]
         weights, above = params[slot], readout[slot]
         here, traced = state[slot], trace[slot]
+        after = slots[min(e + 1, len(slots) - 1)]
+        if far:
+            fetch_rows(state[after], 0, 1)
+            fetch_rows(readout[after], 0, 1)
+            fetch_share(0, after, params, trace, cell_moments, optimizer)
         if kind == ELSTM:
             elstm_step(weights, inputs[e], here, traced, work)
         else:
             complex_step(kind, weights, inputs[e], here, traced, work)
+        if far:
+            fetch_share(1, after, params, trace, cell_moments, optimizer)
         predicted(kind, here, traced, above, features, slope, by_unit, prediction[e])
         if not scored[e]:
             continue
@@ -130,6 +161,8 @@ def descent_events(
                     of_readout[o, part * n + i] = error[o] * features[part, i]
         for o in range(n_outputs):
             of_readout[o, parts * n] = error[o]
+        if far:
+            fetch_share(2, after, params, trace, cell_moments, optimizer)
         for i in range(n):
             by_unit[i] = 0.0
         through_units(credit, traced, gradient, by_unit)
@@ -138,5 +171,9 @@ def descent_events(
             begin_anew(here, traced)
             continue
         if np.isfinite(norm):
+            if far:
+                fetch_share(3, after, params, trace, cell_moments, optimizer)
             moved(weights, gradient, slot, cell_moments, optimizer, rates)
+        if far:
+            fetch_share(4, after, params, trace, cell_moments, optimizer)
         moved(above, of_readout, slot, readout_moments, optimizer, rates)

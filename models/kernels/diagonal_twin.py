@@ -12,6 +12,7 @@ from models.cells.rtu import Rtu
 from models.kernels import diagonal, diagonal_cells, diagonal_filter, diagonal_updates
 from models.kernels.arrays import plain
 from models.kernels.descent import LIMITS, Descending, descending
+from models.kernels.fetching import are_far
 from models.learner import OnlineLearner
 from models.losses.squared import Squared
 from models.optimizers.ekf import Ekf
@@ -78,6 +79,7 @@ class DescentTwin:
             slabs["memory.trace"],
             self._descent.moments(slabs, "cell", slabs["params"]),
             self._descent.moments(slabs, "readout", slabs["readout.0"]),
+            are_far(slabs),
             *plain(slots, inputs, targets, scored),
             prediction,
             loss,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models.cells import CELLS
+from models.kernels import fetching
 from models.learner import OnlineLearner, features_of
 from models.learner_bank import LearnerBank
 from models.losses import LOSSES
@@ -101,6 +102,30 @@ def test_traces_in_single_precision_are_near_and_half_as_large(cell_name: str, u
     assert near.dtype == np.float32
     assert 0.0 < np.abs(near - true).max() < 1e-5 * np.abs(true).max()
     assert single.bytes_per_model() == double.bytes_per_model() - near.nbytes
+
+
+@pytest.mark.parametrize("update", DESCENTS)
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+def test_memory_that_is_asked_for_beforehand_changes_no_bit(
+    cell_name: str, update: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, _ = banks(make(cell_name, update, precision="float32"))
+    far, _ = banks(make(cell_name, update, precision="float32"))
+    expected = near.consume(*stream(300))
+    monkeypatch.setattr(fetching, "NEAR_BYTES", 0)
+    found = far.consume(*stream(300))
+    assert found.prediction.tobytes() == expected.prediction.tobytes()
+    for slot in range(MODELS):
+        other = near.snapshot(slot)
+        assert all(value.tobytes() == other[name].tobytes() for name, value in far.snapshot(slot).items())
+
+
+def test_slabs_are_far_once_they_outgrow_a_cores_caches() -> None:
+    bank = LearnerBank(make("elstm", "adam"), capacity=1)
+    models = fetching.NEAR_BYTES // bank.bytes_per_model()
+    slabs = {"params": np.zeros((1, bank.bytes_per_model() // 8))}
+    assert not fetching.are_far(slabs)
+    assert fetching.are_far({"params": np.tile(slabs["params"], (models + 2, 1))})
 
 
 @pytest.mark.parametrize("n_outputs", [1, 2])

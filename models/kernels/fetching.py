@@ -1,0 +1,57 @@
+"""To ask for memory before it is needed: an event's model lies anywhere among thousands, and the caches cannot guess which is next."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from models.kernels.jit import compiler, inner
+from models.protocols import SingleOrDouble, State
+
+LINE_BYTES: Final = 64
+"""What memory hands out at a time."""
+
+NEAR_BYTES: Final = 2**20
+"""What a core's own caches hold: models that fit are there anyway, and to ask for them costs a tenth of an event."""
+
+if compiler is None:  # as all functions here, which then run as they stand
+
+    def ask(row: SingleOrDouble, place: int) -> None:
+        """Ask for the memory of a row's byte."""
+
+else:
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
+
+    _code: Any = cgutils
+    _intrinsic: Any = intrinsic
+    _types: Any = types
+
+    @_intrinsic  # type: ignore[untyped-decorator]  # numba has few types
+    def ask(typing: object, row: Any, place: Any) -> tuple[Any, Any]:  # noqa: ARG001  by their names it is called
+        """Ask for the memory of a row's byte, which will be read and written; nothing waits for it."""
+
+        def build(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+            byte, count = _code.voidptr_t, _code.int32_t
+            held = context.make_array(signature.args[0])(context, builder, arguments[0])
+            address = builder.gep(builder.bitcast(held.data, byte), [arguments[1]])
+            form = _code.ir.FunctionType(_code.ir.VoidType(), [byte, count, count, count])
+            prefetch = _code.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
+            to_write, into_all_caches, of_data = count(1), count(3), count(1)
+            builder.call(prefetch, [address, to_write, into_all_caches, of_data])
+            return context.get_dummy_value()
+
+        return _types.void(row, _types.intp), build
+
+
+@inner
+def fetch_rows(rows: SingleOrDouble, share: int, shares: int) -> None:
+    """Ask for the memory of a share of (rows, n)."""
+    for j in range(share * len(rows) // shares, (share + 1) * len(rows) // shares):
+        row = rows[j]
+        for place in range(0, len(row) * row.itemsize, LINE_BYTES):
+            ask(row, place)
+
+
+def are_far(slabs: State) -> bool:
+    """Say whether slabs are larger than what lies near a core."""
+    return sum(slab.nbytes for slab in slabs.values()) > NEAR_BYTES
