@@ -14,6 +14,7 @@ import numpy as np
 from models.kernels.dense_cells import gru_step, lstm_step, vanilla_step
 from models.kernels.descent import moved, squared_loss
 from models.kernels.jit import inner, jit
+from models.kernels.products import add_weighed, add_weighed_part
 from models.kernels.reductions import norm_of
 from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
 
@@ -23,124 +24,109 @@ LSTM: Final = 2
 
 
 class Room(NamedTuple):
-    """Room for what an event needs on its way: of S states, n units, q parameters a unit, G gates and o outputs."""
+    """Room for what an event needs on its way: of S states, n units, q parameters a unit, G gates, o outputs and k steps.
+
+    The last three are of the influence's precision.
+    """
 
     work: Array
     through: Array
     gradient: Array
     by_unit: Array
     of_readout: Array
-    credit: Array
-    earlier: Array
+    owed: Array
     error: Array
-    at_start: SingleOrDouble
+    credit: SingleOrDouble
+    earlier: SingleOrDouble
     before: SingleOrDouble
 
 
 def room_for(
-    states: int, units: int, params: int, gates: int, outputs: int, precision: np.dtype[Any]
+    states: int, units: int, params: int, gates: int, outputs: int, block: int, precision: np.dtype[Any]
 ) -> Room:
     """Return room for the events of a cell of these sizes, whose influence is of this precision."""
     return Room(
         work=np.empty((5, units)),
-        through=np.empty((gates, units)),
+        through=np.empty((gates, block, units)),
         gradient=np.empty((1, params, units)),
         by_unit=np.empty(units),
         of_readout=np.empty((outputs, units + 1)),
-        credit=np.empty(states),
-        earlier=np.empty(states),
+        owed=np.empty(units),
         error=np.empty(outputs),
-        at_start=np.empty(states, dtype=precision),
-        before=np.empty((params, units), dtype=precision),
+        credit=np.empty(states, dtype=precision),
+        earlier=np.empty(states, dtype=precision),
+        before=np.empty(params * units, dtype=precision),
     )
 
 
 @inner
-def back_a_step(
-    credit: Array,
-    earlier: Array,
+def through_steps(
+    credit: SingleOrDouble,
+    earlier: SingleOrDouble,
     transition: SingleOrDouble,
     sensitivity: Array,
-    z: Array,
+    presynaptic: Array,
+    begin: int,
+    count: int,
     gate_of: IntArray,
     input_of: IntArray,
     first: int,
     through: Array,
     gradient: Array,
 ) -> None:
-    """Add what a step owes to the gradient's rows from `first` on, and take the credit, (S,), back through it."""
-    size, (parts, gates, n) = len(credit), sensitivity.shape
-    for gate in range(gates):
-        for i in range(n):
-            through[gate, i] = 0.0
-    for part in range(parts):
+    """Take the credit, (S,), back through `count` steps from the place `begin` on, in place; add what they owe to the rows from `first` on."""
+    size, (_, parts, gates, n) = len(credit), sensitivity.shape
+    for step in range(count - 1, -1, -1):
+        of_step = sensitivity[begin + step]
         for gate in range(gates):
+            slope = through[gate, step]
             for i in range(n):
-                through[gate, i] += credit[part * n + i] * sensitivity[part, gate, i]
-    for j in range(first, len(gradient)):
-        weight, row, slope = z[input_of[j]], gradient[j], through[gate_of[j]]
-        for i in range(n):
-            row[i] += weight * slope[i]
-    for u in range(size):
-        earlier[u] = 0.0
-    for s in range(size):
-        weight, row = credit[s], transition[s]
+                slope[i] = credit[i] * of_step[0, gate, i]
+            for part in range(1, parts):
+                for i in range(n):
+                    slope[i] += credit[part * n + i] * of_step[part, gate, i]
         for u in range(size):
-            earlier[u] += weight * row[u]
-    for u in range(size):
-        credit[u] = earlier[u]
+            earlier[u] = 0.0
+        add_weighed(credit, transition[begin + step], earlier)
+        for u in range(size):
+            credit[u] = earlier[u]
+    for j in range(first, len(gradient)):
+        seen = presynaptic[begin : begin + count, input_of[j]]
+        add_weighed(seen, through[gate_of[j]], gradient[j])
 
 
 @inner
 def onto_influence(
-    credit: Array,
+    credit: SingleOrDouble,
     influence: SingleOrDouble,
     first: int,
     last: int,
-    at_start: SingleOrDouble,
     before: SingleOrDouble,
     gradient: Array,
 ) -> None:
-    """Add the credit times the influence to the gradient's rows from `first` up to `last`.
+    """Add the credit times the influence, (S, q n), to the gradient's rows from `first` up to `last`.
 
-    In the influence's own precision, for which `at_start` has room for the credit and `before` for the product. Four
-    states at a time, so that a row of the product is read and written a fourth as often.
+    In the influence's own precision, for which `before` has room for the product, (q n,).
     """
-    size, n = len(credit), gradient.shape[1]
-    for s in range(size):
-        at_start[s] = credit[s]
+    n = gradient.shape[1]
+    product = before[first * n : last * n]
+    for i in range(len(product)):
+        product[i] = 0.0
+    add_weighed_part(credit, influence, first * n, product)
     for j in range(first, last):
+        row, of_row = gradient[j], before[j * n : (j + 1) * n]
         for i in range(n):
-            before[j, i] = 0.0
-    fours = size - size % 4
-    for s in range(0, fours, 4):
-        one, two, three, four = at_start[s], at_start[s + 1], at_start[s + 2], at_start[s + 3]
-        for j in range(first, last):
-            row = before[j]
-            of_one, of_two = influence[s, j], influence[s + 1, j]
-            of_three, of_four = influence[s + 2, j], influence[s + 3, j]
-            for i in range(n):
-                row[i] += (one * of_one[i] + two * of_two[i]) + (three * of_three[i] + four * of_four[i])
-    for s in range(fours, size):
-        weight = at_start[s]
-        for j in range(first, last):
-            row, of_state = before[j], influence[s, j]
-            for i in range(n):
-                row[i] += weight * of_state[i]
-    for j in range(first, last):
-        for i in range(n):
-            gradient[j, i] += before[j, i]
+            row[i] += of_row[i]
 
 
 @inner
 def carried_back(
-    credit: Array,
-    earlier: Array,
+    credit: SingleOrDouble,
+    earlier: SingleOrDouble,
     transition: SingleOrDouble,
     sensitivity: Array,
     presynaptic: Array,
     influence: SingleOrDouble,
-    at_start: SingleOrDouble,
     before: SingleOrDouble,
     newer: int,
     filled: int,
@@ -161,36 +147,38 @@ def carried_back(
     for j in range(n_params):
         for i in range(gradient.shape[1]):
             gradient[j, i] = 0.0
-    for step in range(newer + filled - 1, newer - 1, -1):
-        back_a_step(
-            credit,
-            earlier,
-            transition[step],
-            sensitivity[step],
-            presynaptic[step],
-            gate_of,
-            input_of,
-            0,
-            through,
-            gradient,
-        )
-    onto_influence(credit, influence, 0, rows_done, at_start, before, gradient)
+    through_steps(
+        credit,
+        earlier,
+        transition,
+        sensitivity,
+        presynaptic,
+        newer,
+        filled,
+        gate_of,
+        input_of,
+        0,
+        through,
+        gradient,
+    )
+    onto_influence(credit, influence, 0, rows_done, before, gradient)
     if rows_done == n_params:
         return
-    for step in range(older + block - 1, older - 1, -1):
-        back_a_step(
-            credit,
-            earlier,
-            transition[step],
-            sensitivity[step],
-            presynaptic[step],
-            gate_of,
-            input_of,
-            rows_done,
-            through,
-            gradient,
-        )
-    onto_influence(credit, influence, rows_done, n_params, at_start, before, gradient)
+    through_steps(
+        credit,
+        earlier,
+        transition,
+        sensitivity,
+        presynaptic,
+        older,
+        block,
+        gate_of,
+        input_of,
+        rows_done,
+        through,
+        gradient,
+    )
+    onto_influence(credit, influence, rows_done, n_params, before, gradient)
 
 
 @inner
@@ -246,7 +234,7 @@ def events(
     usual, influence_max, error_max = limits
     _, parts, n = state.shape
     n_params, m, n_outputs = params.shape[1], inputs.shape[1], readout.shape[1]
-    work, through, whole_gradient, by_unit, of_readout, credit, earlier, error, at_start, before = room
+    work, through, whole_gradient, by_unit, of_readout, owed, error, credit, earlier, before = room
     gradient = whole_gradient[0]
     for e in range(start, stop):
         slot = slots[e]
@@ -283,21 +271,24 @@ def events(
         if not scored[e]:
             continue
         loss[e] = squared_loss(prediction[e], targets[e], error_max, error)
-        for s in range(len(credit)):
-            credit[s] = 0.0
+        for i in range(n):
+            owed[i] = 0.0
         for o in range(n_outputs):
             for i in range(n):
-                credit[(parts - 1) * n + i] += error[o] * above[o, i]
+                owed[i] += error[o] * above[o, i]
                 of_readout[o, i] = error[o] * read[i]
             of_readout[o, n] = error[o]
+        for s in range(len(credit) - n):
+            credit[s] = 0.0
+        for i in range(n):
+            credit[(parts - 1) * n + i] = owed[i]
         carried_back(
             credit,
             earlier,
             transition[slot],
             sensitivity[slot],
             presynaptic[slot],
-            influence[slot],
-            at_start,
+            influence[slot].reshape((len(credit), n_params * n)),
             before,
             newer,
             filled[slot],

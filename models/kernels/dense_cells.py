@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.kernels.jit import inner
+from models.kernels.products import add_weighed
 from models.protocols import Array, SingleOrDouble
 
 
@@ -19,10 +20,7 @@ def weighed(z: Array, params: Array, first: int, summed: Array) -> None:
     """Put sum over j of z[j] params[first + j] into `summed`, (n,)."""
     for i in range(len(summed)):
         summed[i] = 0.0
-    for j in range(len(z)):
-        weight, row = z[j], params[first + j]
-        for i in range(len(summed)):
-            summed[i] += weight * row[i]
+    add_weighed(z, params[first : first + len(z)], summed)
 
 
 @inner
@@ -35,10 +33,15 @@ def vanilla_step(
     for i in range(n):
         state[0, i] = np.tanh(work[0, i])
         sensitivity[0, 0, i] = 1.0 - state[0, i] * state[0, i]
-    for i in range(n):
-        slope = sensitivity[0, 0, i]
+    slope, fours = sensitivity[0, 0], n - n % 4
+    for i in range(0, fours, 4):  # since one entry of each row of the weights is as far away as four of them
+        one, two, three, four = transition[i], transition[i + 1], transition[i + 2], transition[i + 3]
         for u in range(n):
-            transition[i, u] = slope * params[u, i]
+            one[u], two[u] = slope[i] * params[u, i], slope[i + 1] * params[u, i + 1]
+            three[u], four[u] = slope[i + 2] * params[u, i + 2], slope[i + 3] * params[u, i + 3]
+    for i in range(fours, n):
+        for u in range(n):
+            transition[i, u] = slope[i] * params[u, i]
 
 
 @inner

@@ -83,6 +83,7 @@ class DenseTwin:
             cell.n_params_per_unit,
             factors.sensitivity.shape[2],
             learner.readout.n_outputs,
+            rule.block,
             np.dtype(rule.precision),
         )
 

@@ -11,8 +11,8 @@ from models.rules.precision import Precision, known_precision
 from models.rules.products import probe
 from models.stability import frobenius_norm
 
-HELD: Final = 2**15
-"""Numbers of an influence that are worked on at a time in a fold: a quarter of a megabyte."""
+HELD: Final = 2**16
+"""Numbers of an influence that are worked on at a time in a fold: half a megabyte, in single precision a quarter."""
 
 
 @final
@@ -206,13 +206,13 @@ class RtrlBlock:
         if taken > 1:
             onward[-2] = transition[taken - 1]
         for step in range(taken - 3, -1, -1):
-            np.matmul(onward[step + 1], transition[step + 1], out=onward[step])
+            np.dot(onward[step + 1], transition[step + 1], out=onward[step])
         # Some columns and then some rows at a time: what is held beside the influence stays in the caches.
         whole, flat = onward[0] @ transition[0], influence.reshape(self._size, -1)
         step = max(1, HELD // self._size)
         for first in range(0, flat.shape[1], step):
             flat[:, first : first + step] = whole @ flat[:, first : first + step]
-        z = memory["presynaptic"][row, :taken].T.astype(influence.dtype, copy=False)
+        z = np.ascontiguousarray(memory["presynaptic"][row, :taken].T, dtype=influence.dtype)
         sensitivity = memory["sensitivity"][row, :taken, None].astype(influence.dtype, copy=False)
         by_part = onward.reshape(taken, self._size, self._parts, 1, self._units)
         step = max(1, HELD // (self._gates * self._inputs * self._units))
