@@ -14,6 +14,9 @@ from models.stability import frobenius_norm
 HELD: Final = 2**16
 """Numbers of an influence that are worked on at a time in a fold: half a megabyte, in single precision a quarter."""
 
+STEPS_MIN: Final = 24
+"""Of a block that nobody set: below, the calls of a fold, some thirty however small it is, cost more than its products."""
+
 
 @final
 class RtrlBlock:
@@ -37,7 +40,7 @@ class RtrlBlock:
 
     Args:
         cell: dense, with gates that each see some of one vector z.
-        block: k. Half the units balances (2), which grows with k, and (3), which shrinks.
+        block: k. Half the units balances (2), which grows with k, and (3), which shrinks; but at least STEPS_MIN.
         precision: of the influence and the state Jacobians, which are most of the memory, and of the products with them:
             "float32" is off by some 1e-7 of them. All else is in double precision.
 
@@ -48,7 +51,7 @@ class RtrlBlock:
         >>> from models.cells import CELLS
         >>> rule = RtrlBlock(CELLS["vanilla"](n_inputs=1, n_units=4))
         >>> rule.exact, rule.init_memory()["influence"].shape, rule.init_memory()["transition"].shape
-        (True, (4, 6, 4), (2, 4, 4))
+        (True, (4, 6, 4), (24, 4, 4))
     """
 
     def __init__(self, cell: Cell, *, block: int | None = None, precision: Precision = "float64") -> None:
@@ -63,7 +66,7 @@ class RtrlBlock:
                 "rtrl_block needs a dense cell that tells its gates, such as vanilla, gru or lstm:"
                 " use rtrl_step for another dense one, else rtrl_trace"
             )
-        self.block = max(1, cell.n_units // 2) if block is None else block
+        self.block = max(STEPS_MIN, cell.n_units // 2) if block is None else block
         if self.block < 1:
             raise ValueError(f"block: at least one step is needed, not {block}")
         self._parts, self._units, self._params = cell.n_parts, cell.n_units, cell.n_params_per_unit

@@ -34,7 +34,7 @@ class RtrlBlockSmooth:
 
     Args:
         cell: dense, with gates that each see some of one vector z.
-        block: k; half the units.
+        block: k; half the units, however few, since each event has its share of a fold.
         precision: as for `RtrlBlock`.
 
     Example:
@@ -46,7 +46,8 @@ class RtrlBlockSmooth:
 
     def __init__(self, cell: Cell, *, block: int | None = None, precision: Precision = "float64") -> None:
         """Take the sizes of the cell; a ValueError as for `RtrlBlock`."""
-        self._plain = plain = RtrlBlock(cell, block=block, precision=precision)
+        own = max(1, cell.n_units // 2) if block is None else block
+        self._plain = plain = RtrlBlock(cell, block=own, precision=precision)
         self.block, self.precision = plain.block, plain.precision
         self.exact = self.unbiased = True
         self._memory = plain.init_memory()

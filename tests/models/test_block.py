@@ -49,6 +49,13 @@ def test_every_block_length_gives_the_step_engines_trajectory(cell_name: str, bl
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("units", "steps"), [(4, 24), (48, 24), (64, 32)])
+def test_a_block_that_nobody_set_is_half_the_units_but_of_some_tens_of_steps(units: int, steps: int) -> None:
+    cell = CELLS["vanilla"](n_inputs=1, n_units=units)
+    assert RtrlBlock(cell).block == steps
+    assert RtrlBlockSmooth(cell).block == units // 2
+
+
 def test_a_fold_in_the_middle_of_a_block_changes_nothing_but_rounding() -> None:
     cell = make_run("gru", n_units=8).cell
     expected = trajectory("gru", RtrlBlock(cell), 60)

@@ -46,7 +46,9 @@ def make(
     cell = CELLS[cell_name](n_inputs=INPUTS, n_units=n_units)
     readout = READOUTS["linear"](n_features=features_of(cell), n_outputs=n_outputs)
     update = Descent(OPTIMIZERS[optimizer](learning_rate=0.01))
-    return OnlineLearner(cell, RULES[rule](cell, **options), readout, LOSSES["squared"](), update)
+    short = {} if rule == "rtrl_step" else {"block": n_units // 2}  # so that many blocks are folded
+    of_rule = RULES[rule](cell, **short, **options)
+    return OnlineLearner(cell, of_rule, readout, LOSSES["squared"](), update)
 
 
 def stream(events: int, n_outputs: int = 1) -> tuple[IntArray, Array, Array, BoolArray]:
