@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -76,6 +78,15 @@ def _arrays(state: bytes) -> Fields:
     return own | {f"challenger/{name}": value for other in others for name, value in other.items()}
 
 
+def _not_finite(state: bytes) -> list[str]:
+    """Return the names of a series' arrays that hold what no event may lead to."""
+    return [
+        name
+        for name, value in _arrays(state).items()
+        if value.dtype.kind == "f" and not np.isfinite(value).all()
+    ]
+
+
 def _cells(found: PartitionCheckpoint | None) -> Sequence[str]:
     if found is None:
         return "-", "-", "-", "none yet"
@@ -85,7 +96,7 @@ def _cells(found: PartitionCheckpoint | None) -> Sequence[str]:
 
 
 async def verify(settings: Settings, partition: int | None, *, out: Console) -> None:
-    """Read every state as a worker would at its start, and say whether it could go on.
+    """Read every state as a worker would at its start, and say whether it could go on, and whether all numbers are finite.
 
     Raises:
         CommandError: a partition could not be restored; the others were looked at too.
@@ -108,6 +119,13 @@ def _restored(settings: Settings, partition: int, found: PartitionCheckpoint | N
         return "none yet; a worker would start at the beginning of the log"
     shard = Shard(topic=settings.topics.events, partition=partition, settings=settings)
     shard.restore(found)
+    if spoilt := {name: odd for name, saved in found.series.items() if (odd := _not_finite(saved.state))}:
+        told = "; ".join(f"{name}: {', '.join(odd)}" for name, odd in spoilt.items())
+        names = " ".join(f"--series {shlex.quote(name)}" for name in spoilt)
+        raise CheckpointError(
+            f"numbers that are not finite, which is a bug or damage; report it. {told}. To go on without what was learned of them: stop the"
+            f" workers, `onward checkpoint reset --partition {partition} {names}`, and start again"
+        )
     notes = "".join(f"; {note}" for note in found.notes)
     return f"whole: {shard.series_count:,} series, next offset {shard.next_offset:,}{notes}"
 

@@ -19,6 +19,7 @@ from service.settings import Settings
 from service.stream.learner import Learner
 from service.stream.shard import Shard
 from service.tools import checkpoint
+from service.tools.problem import CommandError
 from tests.service.learner_ports import TOPIC, Fuse, Publisher, Witness, World, event, small_settings
 
 pytestmark = pytest.mark.usefixtures("compiled_models")
@@ -32,12 +33,15 @@ def records(start: int, count: int) -> list[Record]:
     return [event(offset, SERIES[offset % 3], offset % 7) for offset in range(start, start + count)]
 
 
-def spoil(shard: Shard, name: str) -> None:
-    """Make the weights of a readout no numbers, as a fault of the memory would."""
+def spoil(shard: Shard, name: str, start: str = "expert.linear/weights") -> list[str]:
+    """Make arrays no numbers, by default the weights of a readout, as a fault of the memory would; return their names."""
     bank, slot = shard._models.bank, shard._series[name].slot
     fields = {key: value.copy() for key, value in bank.snapshot(slot).items()}
-    fields["expert.linear/weights"][...] = np.nan
+    spoilt = [key for key, value in fields.items() if key.startswith(start) and value.dtype.kind == "f"]
+    for key in spoilt:
+        fields[key][...] = np.nan
     bank.restore(slot, fields)
+    return spoilt
 
 
 def spoilt_shard(settings: Settings, *, partition: int = 0) -> Shard:
@@ -110,6 +114,26 @@ async def test_what_the_error_says_lets_the_partition_go_on(settings: Settings) 
     assert {name: one.state for name, one in found.series.items()} == {
         one.series: one.state for one in expected.snapshot_dirty()
     }
+
+
+@pytest.mark.parametrize("field", ["expert.linear/weights", "anomaly/"])
+async def test_verify_finds_it_wherever_it_is(settings: Settings, field: str) -> None:
+    # An anomaly score of no number is told as none and ends no worker, so that nothing else would find it.
+    shard = Shard(topic=TOPIC, partition=0, settings=settings)
+    shard.apply(records(0, EVENTS))
+    spoilt = spoil(shard, SERIES[1], field)
+    store = checkpoint_store(settings)
+    await store.start()
+    try:
+        await store.load(0)
+        await store.save(0, shard.snapshot_dirty(), shard.next_offset)
+    finally:
+        await store.stop()
+    with pytest.raises(CommandError) as raised:
+        await checkpoint.verify(settings, 0, out=Console(file=io.StringIO()))
+    assert f"{SERIES[1]}: {', '.join(spoilt)}. " in str(raised.value)
+    await checkpoint.reset(settings, [0], [SERIES[1]], out=Console(file=io.StringIO()))
+    await checkpoint.verify(settings, 0, out=Console(file=io.StringIO()))
 
 
 def test_it_is_counted_where_the_alert_looks(settings: Settings) -> None:
