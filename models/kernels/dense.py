@@ -147,38 +147,26 @@ def carried_back(
     for j in range(n_params):
         for i in range(gradient.shape[1]):
             gradient[j, i] = 0.0
-    through_steps(
-        credit,
-        earlier,
-        transition,
-        sensitivity,
-        presynaptic,
-        newer,
-        filled,
-        gate_of,
-        input_of,
-        0,
-        through,
-        gradient,
-    )
-    onto_influence(credit, influence, 0, rows_done, before, gradient)
-    if rows_done == n_params:
-        return
-    through_steps(
-        credit,
-        earlier,
-        transition,
-        sensitivity,
-        presynaptic,
-        older,
-        block,
-        gate_of,
-        input_of,
-        rows_done,
-        through,
-        gradient,
-    )
-    onto_influence(credit, influence, rows_done, n_params, before, gradient)
+    begin, count, first, last = newer, filled, 0, rows_done
+    while True:
+        through_steps(
+            credit,
+            earlier,
+            transition,
+            sensitivity,
+            presynaptic,
+            begin,
+            count,
+            gate_of,
+            input_of,
+            first,
+            through,
+            gradient,
+        )
+        onto_influence(credit, influence, first, last, before, gradient)
+        if last == n_params:
+            return
+        begin, count, first, last = older, block, rows_done, n_params
 
 
 @inner
