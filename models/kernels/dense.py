@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from models.kernels.dense_cells import gru_step, lstm_step, vanilla_step
+from models.kernels.dense_products import add_weighed, add_weighed_part
 from models.kernels.descent import moved, squared_loss
 from models.kernels.jit import inner, jit
-from models.kernels.products import add_weighed, add_weighed_part
 from models.kernels.reductions import norm_of
 from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
 

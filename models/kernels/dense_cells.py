@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.kernels.dense_products import add_weighed
 from models.kernels.jit import inner
-from models.kernels.products import add_weighed
 from models.protocols import Array, SingleOrDouble
 
 
