@@ -214,11 +214,12 @@ class Bank:
 
     def _react(self, slots: IntArray, result: StepResult, sound: BoolArray) -> None:
         """Look at the models that ask for it, and add to `guard` what was done about them."""
-        asked = ((result.guard & ATTEND) > 0) & sound[:, None]
-        if not asked.any():
+        if not np.bitwise_or.reduce(result.guard, axis=None) & ATTEND:  # as at most events: in one call of numpy
             return
-        done = self._done(slots, asked, self._forecaster.react)
-        result.guard[asked] = (result.guard[asked] & ~ATTEND) | done
+        asked = ((result.guard & ATTEND) > 0) & sound[:, None]
+        if asked.any():
+            done = self._done(slots, asked, self._forecaster.react)
+            result.guard[asked] = (result.guard[asked] & ~ATTEND) | done
 
     def _react_to_drift(self, slots: IntArray, result: StepResult, sound: BoolArray) -> None:
         """React where the loss drifted or a challenger is proven, and say what was done."""

@@ -7,6 +7,8 @@ put back as it was.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from models.experts.recovery import ATTEND, CLIP, SKIP, WINSORISE
@@ -198,11 +200,11 @@ def events(
     floats: Array,
     ints: IntArray,
     flags: BoolArray,
-    at: Places,
-    size: Sizes,
-    c: Constants,
+    places: Sequence[Places],
+    sizes: Sequence[Sizes],
+    constants: Sequence[Constants],
     of: Experts,
-    at_born: Places,
+    places_born: Sequence[Places],
     born: Experts,
     missed: Array,
     horizons: IntArray,
@@ -240,11 +242,11 @@ def events(
         floats: the records, (models, size).
         ints: as above.
         flags: as above.
-        at: places of fields in them.
-        size: of the parts.
-        c: constants.
+        places: of fields in them, as one record, as are the next two.
+        sizes: of the parts.
+        constants: of all of them.
         of: the experts.
-        at_born: places of the challengers' fields where they have any of their own.
+        places_born: those of the challengers' fields where they have any of their own.
         born: the challengers.
         missed: the share of labels that is to lie beyond each quantile, (Q,).
         horizons: in rows, (H,).
@@ -261,8 +263,8 @@ def events(
         levels: the values, NaN where one is missing, (B K,).
         features: exogenous inputs, NaN where one is missing, (B K, F).
         told: written: prediction and error, (H,) each; quantiles (H Q,); predictions, weights and errors of experts, (H E,)
-            each; FIGURES, (B K, ...).
-        told_flags: written: settled (H,) and covered (H Q / 2,); FLAGS, (B K, ...).
+            each; figures, (B K, ...), see `told_types`.
+        told_flags: written: settled (H,) and covered (H Q / 2,); flags of the event, (B K, ...).
         watched: written: loss, inputs and calibration, NaN where they are not watched, and their detectors' statistics, (B K, 6).
         signals: written: drifts of those three, (B K, 3).
         asked: written: whether a challenger is to take over or to be given up, (B K,).
@@ -275,6 +277,7 @@ def events(
         roots: room for what a filter takes from its covariance, (K, N + 1).
         w: room for what an event needs on its way.
     """
+    at, size, c, at_born = places[0], sizes[0], constants[0], places_born[0]
     for b in range(len(rows)):
         first, pool = rows[b], pools[b]
         fine, attends = True, False

@@ -114,6 +114,7 @@ class ForecasterTwin:
             descent=(_descent(recurrent) if recurrent else None) or updates.SGD,
             groups=_groups(recurrent),
         )
+        self._told = work.told_types(self._sizes)
         self._work = work.work_for(self._sizes, len(self._cycles), len(WAVES), len(self._season_at))
         self._experts = _experts(forecaster, layout)
         self._born = _experts(forecaster, layout, "challenger.") if challenged else self._experts
@@ -135,7 +136,7 @@ class ForecasterTwin:
 
     def unwatched(self) -> None:
         """Leave out from now on what is watched at each event, and with it the ladder: to measure what they cost."""
-        self._settings[1].watched = 0
+        self._settings[1]["watched"] = 0
 
     def __call__(
         self,
@@ -148,15 +149,10 @@ class ForecasterTwin:
     ) -> tuple[StepResult, BoolArray]:
         """Take one event of each series; see `models.kernels.ForecasterKernel`."""
         n_rows, n_targets = values.shape
-        n_models, n_horizons, n_experts = n_rows * n_targets, self._sizes.horizons, self._sizes.experts
-        n_quantiles = self._sizes.quantiles
+        n_models = n_rows * n_targets
         floats, ints, flags = (record.reshape(-1, record.shape[-1]) for record in records)
-        of_experts, of_quantiles, of_levels = (
-            n_horizons * n for n in (n_experts, n_quantiles, n_quantiles // 2)
-        )
-        first_expert = 2 * n_horizons + of_quantiles
-        told = np.empty((n_models, first_expert + 3 * of_experts + work.FIGURES))
-        told_flags = np.empty((n_models, n_horizons + of_levels + work.FLAGS), dtype=np.bool_)
+        numbers, of_flags = self._told
+        told, told_flags = np.empty((n_rows, n_targets), numbers), np.empty((n_rows, n_targets), of_flags)
         watched, signals = np.empty((n_models, 6)), np.empty((n_models, 3), dtype=np.bool_)
         asked, sound = np.empty(n_models, dtype=np.bool_), np.empty(n_rows, dtype=np.bool_)
         taken = kernel.events(
@@ -180,8 +176,8 @@ class ForecasterTwin:
             laid(times, np.float64),
             laid(values, np.float64).reshape(-1),
             laid(features, np.float64),
-            told,
-            told_flags,
+            told.view(np.float64).reshape(n_models, -1),
+            told_flags.view(np.bool_).reshape(n_models, -1),
             watched,
             signals,
             asked,
@@ -190,56 +186,31 @@ class ForecasterTwin:
             np.empty((n_targets, ints.shape[1]), np.int64),
             np.empty((n_targets, flags.shape[1]), np.bool_),
             self._saved_parts,
-            np.empty((2 * n_targets, n_experts)),
+            np.empty((2 * n_targets, self._sizes.experts)),
             np.zeros((2 * n_targets, self._n_params + 1)),
             self._work,
         )
         if taken < n_rows:
             n_rows, n_models, slots, sound = taken, taken * n_targets, slots[:taken], sound[:taken]
-            told, told_flags, asked = told[:n_models], told_flags[:n_models], asked[:n_models]
+            told, told_flags, asked = told[:n_rows], told_flags[:n_rows], asked[:n_models]
             watched, signals = watched[:n_models], signals[:n_models]
-        warnings = np.zeros_like(signals)
+        warnings = np.zeros(signals.shape, dtype=np.bool_)
         if self._others:
-            fit = np.flatnonzero(np.repeat(sound, n_targets) & told_flags[:, -1])
+            fit = np.flatnonzero((sound[:, None] & told_flags["begun"]).reshape(-1))
             models = (slots[:, None] * n_targets + np.arange(n_targets)).reshape(-1)[fit]
             flat = (floats, ints, flags)
             told_of = watched[fit], signals[fit], warnings[fit]
             detect_others(self._others, self._layout, flat, models, *told_of)
             watched[fit], signals[fit], warnings[fit] = told_of
-        by_target = told.reshape(n_rows, n_targets, -1)
-        flags_by_target = told_flags.reshape(n_rows, n_targets, -1)
-        by_expert = by_target[..., first_expert : first_expert + 3 * of_experts]
-        by_expert = by_expert.reshape(n_rows, n_targets, 3, n_horizons, n_experts)
-        figures = by_target[..., first_expert + 3 * of_experts :]
-        covered = flags_by_target[..., n_horizons : n_horizons + of_levels]
-        flags_told = flags_by_target[..., n_horizons + of_levels :]
-        quantiles = by_target[..., 2 * n_horizons : first_expert]
+        by_field = {name: told[name] for name in numbers.names or ()}
+        by_field |= {name: told_flags[name] for name in of_flags.names or ()}
+        by_field["guard"] = by_field["guard"].astype(np.int64)
         result = StepResult(
-            prediction=by_target[..., :n_horizons],
-            error=by_target[..., n_horizons : 2 * n_horizons],
-            quantiles=quantiles.reshape(n_rows, n_targets, n_horizons, n_quantiles),
-            expert_predictions=by_expert[:, :, 0],
-            weights=by_expert[:, :, 1],
-            expert_errors=by_expert[:, :, 2],
-            anomaly_score=figures[..., 0],
-            scale=figures[..., 1],
-            gradient_norm=figures[..., 3],
-            influence_norm=figures[..., 4],
-            spectral_radius=figures[..., 5],
-            saturated_ratio=figures[..., 6],
-            anomaly_log_score=figures[..., 2],
-            stability=figures[..., work.STABILITY : work.GUARD],
-            guard=figures[..., work.GUARD].astype(np.int64),
-            settled=flags_by_target[..., :n_horizons],
-            covered=covered.reshape(n_rows, n_targets, n_horizons, n_quantiles // 2),
+            **by_field,
             drift=signals.reshape(n_rows, n_targets, 3),
             drift_warning=warnings.reshape(n_rows, n_targets, 3),
             drift_statistic=watched[:, 3:].reshape(n_rows, n_targets, 3),
             reaction=np.where(asked, PROVEN, 0).reshape(n_rows, n_targets),
-            updated=flags_told[..., 0],
-            clipped=flags_told[..., 1],
-            skipped=flags_told[..., 2],
-            begun=flags_told[..., 3],
         )
         return result, sound
 
@@ -316,9 +287,12 @@ def _places(layout: Layout, experts: dict[str, Expert], others: Others, prefix: 
 
 
 def _as_record(settings: Places | work.Sizes | Constants) -> Any:  # noqa: ANN401  stands for a tuple, field by field
-    """Return settings as one record: a compiled function takes it by its address, and a tuple number by number."""
+    """Return settings as an array of one record, (1,): a compiled function takes it by its address, and a tuple number by number.
+
+    The record alone would be described anew, field by field, at each call.
+    """
     fields = [(name, type(value)) for name, value in settings._asdict().items()]
-    return np.rec.array([tuple(settings)], dtype=fields)[0]
+    return np.array([tuple(settings)], dtype=fields)
 
 
 def _groups(recurrent: Recurrent | None) -> int:

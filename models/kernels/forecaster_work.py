@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -19,11 +19,8 @@ SMOOTHING: Final = 5
 
 STABILITY: Final = 7
 GUARD: Final = STABILITY + len(WATCHED)
-FIGURES: Final = GUARD + 1
-"""Anomaly score, scale, log score, gradient norm, influence norm, spectral radius, saturated ratio; what is watched of the recurrent
-expert; and what guards did."""
-FLAGS: Final = 4
-"""Updated, clipped, skipped, begun."""
+"""Places among the figures of a model: anomaly score, scale, log score, gradient norm, influence norm, spectral radius, saturated ratio; what is watched of the recurrent
+expert; and what guards did. See `told_types`."""
 
 
 class Sizes(NamedTuple):
@@ -51,6 +48,32 @@ class Sizes(NamedTuple):
     groups: int
 
 
+def told_types(size: Sizes) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """Return the layouts, in the order in which they are written, of the numbers and of the flags that are told of a model."""
+    each, levels = (size.horizons, size.experts), (size.horizons, size.quantiles // 2)
+    figures = ("anomaly_score", "scale", "anomaly_log_score", "gradient_norm", "influence_norm")
+    numbers = {
+        "prediction": (size.horizons,),
+        "error": (size.horizons,),
+        "quantiles": (size.horizons, size.quantiles),
+        "expert_predictions": each,
+        "weights": each,
+        "expert_errors": each,
+        **dict.fromkeys((*figures, "spectral_radius", "saturated_ratio"), ()),
+        "stability": (GUARD - STABILITY,),
+        "guard": (),
+    }
+    flags = {
+        "settled": (size.horizons,),
+        "covered": levels,
+        **dict.fromkeys(("updated", "clipped", "skipped", "begun"), ()),
+    }
+    return (
+        np.dtype([(name, np.float64, shape) for name, shape in numbers.items()]),
+        np.dtype([(name, np.bool_, shape) for name, shape in flags.items()]),
+    )
+
+
 @inner
 def experts_at(size: Sizes) -> int:
     """Return where what experts said begins in what is told: behind prediction, error and quantiles."""
@@ -59,7 +82,7 @@ def experts_at(size: Sizes) -> int:
 
 @inner
 def flags_at(size: Sizes) -> int:
-    """Return where FLAGS begin in the flags that are told: behind settled and covered."""
+    """Return where the flags of an event begin among those that are told: behind settled and covered."""
     return size.horizons * (1 + size.quantiles // 2)
 
 
