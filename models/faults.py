@@ -79,10 +79,21 @@ SCALE: Final = ("mean", "variance", "spread", "lowest", "highest")
 MEAN, VARIANCE, SPREAD, LOWEST, HIGHEST = range(len(SCALE))
 """What is copied of the scale. The last two are not put back: a range that is too wide hurts nobody."""
 MIXTURE: Final = {
-    "mixture": ("weights", "regret", "variation", "loss"),
+    "mixture": (
+        "effective",
+        "weights",
+        "regret",
+        "variation",
+        "loss",
+        "coefficients",
+        "product",
+        "power",
+        "noise",
+        "square",
+    ),
     "trust": ("gain", "variation", "square"),
 }
-"""What is copied of the mixture and of how far it is followed, where they have that; the weights come first."""
+"""What is copied of the mixture and of how far it is followed, where they have that; the weights that are told come first."""
 
 AGE, CALM, STILL, COUNT = range(4)
 """Places in the counts: rows since the copy was taken, 0 where there is none; calm_t; rows in a row that stood still; rows that were away."""

@@ -139,11 +139,15 @@ class Mixture(Protocol):
         ...
 
     def combine(self, state: State, forecasts: Array) -> tuple[Array, Array]:
-        """Return the mixed forecast (B, H) and the weights (B, H, E) of forecasts (B, H, E)."""
+        """Return the mixed forecast (B, H) and the weights (B, H, E) of forecasts (B, H, E): once a row, after `learn`.
+
+        The forecast is the weighted sum, and the weights sum to one; that of a stacked mixture may leave the experts' range, by weights
+        that are negative.
+        """
         ...
 
     def learn(self, state: State, *, forecasts: Array, target: Array, valid: BoolArray) -> None:
-        """Learn from the labels that are due, (B, H), in place."""
+        """Learn from the labels that are due, (B, H), in place; `forecasts` are those that were combined h rows ago."""
         ...
 
 

@@ -68,7 +68,7 @@ class Forecaster:
         }
         self.naive = [place for place, name in enumerate(self.experts) if name in NAIVE][:1]
         self.mixture = entry(MIXTURES, specification.mixture, "mixture")(
-            self.n_horizons, self.n_experts, prior_of(specification.experts)
+            horizons, self.n_experts, prior_of(specification.experts)
         )
         self.trust = Trust(horizons)
         combined = {"mixture": self.mixture.init_state(), "trust": self.trust.init_state()}

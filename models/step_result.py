@@ -26,7 +26,7 @@ class StepResult:
         prediction: of the mixture, raw units, (B, K, H).
         quantiles: raw units, of the shares `Specification.quantiles`, ascending, (B, K, H, 2 L).
         expert_predictions: raw units, (B, K, H, E).
-        weights: of the experts in the mixture, (B, K, H, E).
+        weights: of the experts in the mixture, which sum to one; of a stacked one some may be negative, (B, K, H, E).
         anomaly_score: share of past events less surprising than this one, in [0, 1], (B, K).
         anomaly_log_score: -log10 of how likely so surprising an event is, 0 while a stronger one is recent, (B, K).
         scale: running scale of one-step increments, raw units, (B, K).

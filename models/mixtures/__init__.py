@@ -7,9 +7,11 @@ from collections.abc import Callable
 from models.forecast_protocols import Mixture
 from models.mixtures.exponential import ExponentialWeights
 from models.mixtures.polynomial import PolynomialWeights
+from models.mixtures.stacked import StackedWeights
 
 MIXTURES: dict[str, Callable[..., Mixture]] = {
     "polynomial": PolynomialWeights,
     "exponential": ExponentialWeights,
+    "stacked": StackedWeights,
 }
-"""Factories by name; each takes the number of horizons and of experts, and may take `prior`, what each expert counts beforehand."""
+"""Factories by name; each takes the horizons and the number of experts, and may take `prior`, what each expert counts beforehand."""

@@ -35,9 +35,9 @@ NEGLIGIBLE = 0.01
 class ExponentialWeights:
     """Weights of the experts, one set a horizon. The classic, kept to compare with."""
 
-    def __init__(self, n_horizons: int, n_experts: int, prior: Array | None = None) -> None:
-        """Take the numbers of horizons and of experts, and what each counts beforehand, (E,), by default the same."""
-        self.n_horizons, self.n_experts = n_horizons, n_experts
+    def __init__(self, horizons: tuple[int, ...], n_experts: int, prior: Array | None = None) -> None:
+        """Take the horizons, the number of experts, and what each counts beforehand, (E,), by default the same."""
+        self.n_horizons, self.n_experts = len(horizons), n_experts
         own = np.ones(n_experts) if prior is None else prior
         self.prior = own / own.sum()
 

@@ -43,7 +43,7 @@ class PolynomialWeights:
 
     Example:
         >>> import numpy as np
-        >>> mixture = PolynomialWeights(n_horizons=1, n_experts=2)
+        >>> mixture = PolynomialWeights(horizons=(1,), n_experts=2)
         >>> state = {name: row[None] for name, row in mixture.init_state().items()}
         >>> forecasts, valid = np.array([[[0.0, 1.0]]]), np.array([[True]])
         >>> for _ in range(3):  # the second expert is right
@@ -52,9 +52,9 @@ class PolynomialWeights:
         [[1.0]]
     """
 
-    def __init__(self, n_horizons: int, n_experts: int, prior: Array | None = None) -> None:
-        """Take the numbers of horizons and of experts, and what each counts beforehand, (E,), by default one."""
-        self.n_horizons, self.n_experts = n_horizons, n_experts
+    def __init__(self, horizons: tuple[int, ...], n_experts: int, prior: Array | None = None) -> None:
+        """Take the horizons, the number of experts, and what each counts beforehand, (E,), by default one."""
+        self.n_horizons, self.n_experts = len(horizons), n_experts
         self.prior = np.ones(n_experts) if prior is None else prior
 
     def init_state(self) -> Fields:

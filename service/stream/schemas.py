@@ -57,8 +57,8 @@ class HorizonForecast(_Message):
     quantiles: dict[str, float | None]
     """By their share, ascending: of the targets a tenth should be less than "0.1", and a tenth greater than "0.9". The two
     that are equally far from one half are the interval of a level, "0.1" and "0.9" that of 0.8."""
-    weights: dict[str, Share]
-    """The share of each expert in the prediction; they sum to 1."""
+    weights: dict[str, float]
+    """The weight of each expert in the prediction; they sum to 1. With the mixture `stacked` some may be negative, and others over 1."""
     experts: dict[str, float | None]
     """What each expert predicts."""
     settled: Settled | None

@@ -219,7 +219,7 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one(name: str, ex
             ["last_value", "oracle"],
             "experts: one of last_value, seasonal, drift, smoothing, linear, linear_quick, linear_long, linear_joint, linear_pooled, recurrent,",
         ),
-        ("model__mixture", "average", "mixture: one of polynomial, exponential, not 'average'"),
+        ("model__mixture", "average", "mixture: one of polynomial, exponential, stacked, not 'average'"),
         ("model__drift_inputs", "eyes", "drift_inputs: one of page_hinkley, cusum, adwin"),
         ("challenger__cell", "gru2", "challenger: cell: one of feedforward, "),
         ("challenger__profile", "quick", "profile: one of fast, balanced, accurate, pooled, not 'quick'"),

@@ -215,14 +215,17 @@ export function errorChart(element, panel, methods, hooks = {}) {
   return { chart, draw: () => chart.setData(data()) };
 }
 
-// The shares of the methods, one upon the other up to 1. The highest is drawn first, the others over it.
+// The shares of the methods, one upon the other up to 1. The highest is drawn first, the others over it. Of weights of which some are
+// negative, each one's share of what the others weigh.
 export function weightChart(element, panel, experts, hooks = {}) {
   const data = () => {
     const columns = experts.map(() => []);
     for (const weights of panel.weights) {
+      const shares = experts.map((_, place) => Math.max(weights[place] ?? 0, 0));
+      const whole = Math.max(1, shares.reduce((sum, share) => sum + share, 0));
       let sum = 0;
-      experts.forEach((_, place) => {
-        sum += weights[place] ?? 0;
+      shares.forEach((share, place) => {
+        sum += share / whole;
         columns[place].push(sum);
       });
     }
