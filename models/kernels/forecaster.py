@@ -17,13 +17,13 @@ from models.kernels.forecaster_challengers import challengers_forecast, challeng
 from models.kernels.forecaster_drift import drift_update, watched_inputs
 from models.kernels.forecaster_experts import readout_forecast
 from models.kernels.forecaster_missing import expected, say_nothing, settle_covariances
+from models.kernels.forecaster_mixture import mixture_combine
 from models.kernels.forecaster_naive import drift_forecast, smoothing_forecast
 from models.kernels.forecaster_parts import (
     Constants,
     Experts,
     Places,
     clipped,
-    mixture_combine,
     season_update,
 )
 from models.kernels.forecaster_scales import deviation_of, features_update, scale_update, steady_update
@@ -102,6 +102,7 @@ def advance(
 @inner
 def publish(
     f: Array,
+    i: IntArray,
     g: BoolArray,
     at: Places,
     size: Sizes,
@@ -120,7 +121,7 @@ def publish(
     lowest = ((f[at.scale_lowest] - margin) - level) / scale
     highest = ((f[at.scale_highest] + margin) - level) / scale
     has_scale = np.sqrt(f[at.scale_variance]) > c.tiny
-    finite = True
+    finite, ring = True, 0
     for h in range(n_horizons):
         for e in range(n_experts):
             value = w.forecasts[e, h]
@@ -130,7 +131,8 @@ def publish(
                 value = highest
             w.of_horizon[e] = value
         weights = row[weights_at + h * n_experts : weights_at + (h + 1) * n_experts]
-        whole = mixture_combine(f, at, c, h, w.of_horizon, weights)
+        whole = mixture_combine(f, i, at, c, h, horizons[h], ring, w.of_horizon, weights)
+        ring += horizons[h]
         mixed = whole
         if size.naive >= 0:
             mixed = drawn(f, at, h, horizons[h], size.naive, w.of_horizon, whole, weights)
@@ -160,6 +162,8 @@ def publish(
             raw = level + scale * w.of_horizon[e]
             row[first_expert + h * n_experts + e] = raw
             finite = finite and np.isfinite(raw)
+    if at.mixture_count >= 0:
+        i[at.mixture_count] += 1
     return finite
 
 
@@ -352,7 +356,7 @@ def events(
             room = denominators[n_targets + k]
             challengers_forecast(f, i, g, at_born, born, size, c, increment, counted, room, w)
             drift_update(f, i, at, c, watched[place], signals[place])
-            fine = publish(f, g, at, size, c, horizons, level, scale, row, w) and fine
+            fine = publish(f, i, g, at, size, c, horizons, level, scale, row, w) and fine
             tell(f, i, g, at, size, scale, row, row_flags)
             attends = attends or row[experts_at(size) + 3 * size.horizons * size.experts + GUARD] >= ATTEND
         sound[b] = fine

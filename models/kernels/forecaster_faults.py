@@ -130,13 +130,24 @@ def keep(f: Array, i: IntArray, at: Places, of: Experts, size: Sizes) -> None:
 def exchange(f: Array, at: Places, of: Experts, size: Sizes, back: bool) -> None:
     """Copy the mixture and the readouts' weights, or put them back."""
     n, first = size.horizons * size.experts, at.fault_mixture
+    if at.mixture_effective >= 0:
+        copy_or_back(f, at.mixture_effective, first, n, back)
+        first += n
     copy_or_back(f, at.mixture_weights, first, n, back)
     copy_or_back(f, at.mixture_regret, first + n, n, back)
     copy_or_back(f, at.mixture_variation, first + 2 * n, n, back)
     copy_or_back(f, at.mixture_loss, first + 3 * n, size.horizons, back)
-    copy_or_back(f, at.trust_gain, first + 3 * n + size.horizons, size.horizons, back)
-    copy_or_back(f, at.trust_variation, first + 3 * n + 2 * size.horizons, size.horizons, back)
-    copy_or_back(f, at.trust_square, first + 3 * n + 3 * size.horizons, size.horizons, back)
+    first += 3 * n + size.horizons
+    if at.mixture_effective >= 0:
+        copy_or_back(f, at.mixture_coefficients, first, n, back)
+        copy_or_back(f, at.mixture_product, first + n, size.horizons, back)
+        copy_or_back(f, at.mixture_power, first + n + size.horizons, size.horizons, back)
+        copy_or_back(f, at.mixture_noise, first + n + 2 * size.horizons, size.horizons, back)
+        copy_or_back(f, at.mixture_square, first + n + 3 * size.horizons, size.horizons, back)
+        first += n + 4 * size.horizons
+    copy_or_back(f, at.trust_gain, first, size.horizons, back)
+    copy_or_back(f, at.trust_variation, first + size.horizons, size.horizons, back)
+    copy_or_back(f, at.trust_square, first + 2 * size.horizons, size.horizons, back)
     for e in range(size.experts):
         if of.held_at[e] >= 0:
             copy_or_back(f, of.weights_at[e], of.held_at[e], size.horizons * of.inputs[e], back)

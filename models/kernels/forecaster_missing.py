@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from models.kernels.forecaster_experts import forgets, readout_settle
-from models.kernels.forecaster_parts import Constants, Experts, Places, mixture_combine
+from models.kernels.forecaster_mixture import polynomial_combine
+from models.kernels.forecaster_parts import Constants, Experts, Places
 from models.kernels.forecaster_trust import drawn
 from models.kernels.forecaster_updates import FILTER, filter_settle
 from models.kernels.forecaster_work import Sizes, Work, experts_at
@@ -38,7 +39,7 @@ def say_nothing(
         w.of_horizon[e] = 0.0
     for h in range(n_horizons):
         weights = row[weights_at + h * n_experts : weights_at + (h + 1) * n_experts]
-        whole = mixture_combine(f, at, c, h, w.of_horizon, weights)
+        whole = polynomial_combine(f, at, c, h, w.of_horizon, weights)
         if size.naive >= 0:
             drawn(f, at, h, horizons[h], size.naive, w.of_horizon, whole, weights)
     row[first_expert + 3 * n_horizons * n_experts + 1] = 1.0

@@ -1,4 +1,4 @@
-"""The forecaster's parts but its experts, for one row of the records: scale, season, mixture, interval.
+"""The forecaster's parts but its experts, for one row of the records: scale, season, interval.
 
 Each function is the twin of the class that it names, and reads and writes the fields of that class's state at their places
 in a row's records. Constants come as arguments, so that a kernel kept on disk cannot hold yesterday's.
@@ -48,6 +48,15 @@ class Places(NamedTuple):
     mixture_variation: int
     mixture_loss: int
     mixture_seen: int
+    mixture_effective: int
+    mixture_coefficients: int
+    mixture_uncertainty: int
+    mixture_square: int
+    mixture_product: int
+    mixture_power: int
+    mixture_noise: int
+    mixture_correction: int
+    mixture_count: int
     trust_gain: int
     trust_variation: int
     trust_square: int
@@ -290,68 +299,6 @@ def calendar_update(time: float, periods: Array, harmonics: Array, waves: Array)
         period = periods[k]
         angle = 2.0 * np.pi * harmonics[k] * (time % period / period)
         waves[2 * k], waves[2 * k + 1] = np.sin(angle), np.cos(angle)
-
-
-@inner
-def mixture_learn(
-    floats: Array,
-    ints: IntArray,
-    at: Places,
-    c: Constants,
-    h: int,
-    forecasts: Array,
-    target: float,
-    prior: Array,
-) -> None:
-    """Twin of `PolynomialWeights.learn` for one horizon whose label is due."""
-    n_experts = len(forecasts)
-    first = h * n_experts
-    weights = floats[at.mixture_weights + first : at.mixture_weights + first + n_experts]
-    regret = floats[at.mixture_regret + first : at.mixture_regret + first + n_experts]
-    variation = floats[at.mixture_variation + first : at.mixture_variation + first + n_experts]
-    mixed = 0.0
-    for e in range(n_experts):
-        mixed += weights[e] * forecasts[e]
-    error = mixed - target
-    seen = ints[at.mixture_seen + h] + 1
-    ints[at.mixture_seen + h] = seen
-    before = floats[at.mixture_loss + h]
-    loss = before + max(1.0 / c.mixture_span, 1.0 / seen) * (error * error - before)
-    if not np.isfinite(loss):
-        return
-    floats[at.mixture_loss + h] = loss
-    unit = loss if loss > 0.0 else 1.0
-    total = 0.0
-    for e in range(n_experts):
-        slope = clipped(2.0 * error * (mixed - forecasts[e]) / unit, c.regret_max)
-        regret[e] = c.mixture_keep * regret[e] + slope
-        variation[e] = c.mixture_keep * variation[e] + slope * slope
-        total += _hope(regret[e], variation[e], c.optimism, prior[e])
-    if total > 0.0:
-        for e in range(n_experts):
-            weights[e] = _hope(regret[e], variation[e], c.optimism, prior[e]) / total
-
-
-@inner
-def _hope(regret: float, variation: float, optimism: float, prior: float) -> float:
-    hopeful = prior * max(regret + optimism * np.sqrt(variation), 0.0)
-    return hopeful / variation if variation > 0.0 else 0.0
-
-
-@inner
-def mixture_combine(
-    floats: Array, at: Places, c: Constants, h: int, forecasts: Array, weights: Array
-) -> float:
-    """Twin of `PolynomialWeights.combine` for one horizon: write the weights, return the forecast."""
-    first, total, mixed = at.mixture_weights + h * len(forecasts), 0.0, 0.0
-    for e in range(len(forecasts)):
-        weight = floats[first + e]
-        weights[e] = 0.0 if weight < c.negligible else weight
-        total += weights[e]
-    for e in range(len(forecasts)):
-        weights[e] /= total
-        mixed += weights[e] * forecasts[e]
-    return mixed
 
 
 @inner

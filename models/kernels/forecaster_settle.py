@@ -8,12 +8,12 @@ from models.experts.recovery import RESTORE, WINSORISE
 from models.kernels.forecaster_anomaly import anomaly_update, novelty_update
 from models.kernels.forecaster_experts import bounded_residual
 from models.kernels.forecaster_faults import faults_update
+from models.kernels.forecaster_mixture import mixture_learn
 from models.kernels.forecaster_parts import (
     Constants,
     Experts,
     Places,
     interval_learn,
-    mixture_learn,
 )
 from models.kernels.forecaster_trust import trust_learn
 from models.kernels.forecaster_updates import expert_learn
@@ -122,14 +122,16 @@ def learn(
         figures[GUARD] += WINSORISE if surprise > c.outlier_spreads else 0.0
         if watches:
             watched[0] = min(surprise, c.watch_value_max)
+    ring = 0
     for h in range(n_horizons):
         if w.known[h]:
             slot = w.slots[h]
             experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
-            mixture_learn(f, i, at, c, h, experts, w.target[h], of.prior)
+            mixture_learn(f, i, at, c, h, horizons[h], ring, experts, w.target[h], of.prior, w.inputs, w.gain)
             if size.naive >= 0 and horizons[h] > 1:
                 whole, naive = f[at.pending_whole + slot], experts[size.naive]
                 trust_learn(f, at, h, horizons[h], w.target[h], whole, naive, i[at.residual_seen + h])
             off = w.target[h] - f[at.pending_mixed + slot]
             interval_learn(f, i, at, c, h, off, w.beyond[h], missed)
+        ring += horizons[h]
     return finite

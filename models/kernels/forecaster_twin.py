@@ -29,6 +29,7 @@ from models.kernels.forecaster_constants import constants_of
 from models.kernels.forecaster_drift import Others, detect_others, others_of
 from models.kernels.forecaster_parts import Constants, Experts, Places
 from models.mixtures.polynomial import PolynomialWeights
+from models.mixtures.stacked import StackedWeights
 from models.optimizers.adam import Adam
 from models.optimizers.ekf import Ekf
 from models.optimizers.sgd import Sgd
@@ -54,7 +55,7 @@ OWNERS: Final = ("expert.", "challenger.")
 
 def forecaster_twin(forecaster: Forecaster, layout: Layout, shared: SharedFields) -> ForecasterTwin | None:
     """Return the twin of a forecaster of the experts, mixture, cell, rule and optimizer that are compiled."""
-    if type(forecaster.mixture) is not PolynomialWeights:
+    if type(forecaster.mixture) not in (PolynomialWeights, StackedWeights):
         return None
     if len(forecaster.recurrent) > 1 or not all(_has_twin(one) for one in forecaster.experts.values()):
         return None

@@ -54,6 +54,7 @@ SPECIFICATIONS = {
     "detectors that are not compiled": replace(
         SMALL, drift_loss="page_hinkley", drift_inputs="adwin", drift_calibration="hddm_a", targets=("a", "b")
     ),
+    "weights that may be negative": replace(SMALL, mixture="stacked", horizons=(1, 3), targets=("a", "b")),
     "no recurrence": replace(SMALL, experts=("linear", "last_value"), interval_levels=(0.5, 0.9, 0.99)),
 }
 ROWS = 120
@@ -136,6 +137,28 @@ def test_an_influence_that_explodes_starts_anew_as_in_numpy() -> None:
     assert_alike(run(twin, slots, stream, rows), run(plain, slots, stream, rows), tolerance=1e-10)
     resets = [int(bank.snapshot(slots[0])["expert.recurrent/influence_resets"][0]) for bank in (twin, plain)]
     assert resets == [1, 1]
+
+
+def test_a_correction_that_is_proven_is_made_as_in_numpy_and_copied_before_a_fault() -> None:
+    specification = replace(SMALL, mixture="stacked", horizons=(1, 3))
+    stream = make_stream(specification, rows=1400, series=2)
+    stream.values[1200:1230] += 1e3 * np.sin(np.arange(30.0))[:, None, None] * stream.values.std()
+    twin, plain, slots = banks(specification, 2)
+    for bank in (twin, plain):
+        run(bank, slots, stream, range(60))
+        fields = bank.snapshot(slots[0])
+        fields["mixture/coefficients"][:] = np.linspace(-1.0, 1.5, len(specification.experts))
+        fields["mixture/product"][:], fields["mixture/power"][:], fields["mixture/noise"][:] = 50.0, 50.0, 1.0
+        bank.restore(slots[0], fields)
+    rows = range(60, 100)
+    told = run(twin, slots, stream, rows)
+    assert (told["weights"] < -0.05).any()
+    assert_alike(told, run(plain, slots, stream, rows), tolerance=1e-10)
+    restored = [run(bank, slots, stream, range(100, 1400))["guard"] for bank in (twin, plain)]
+    np.testing.assert_array_equal(*restored)
+    kept, wanted = (bank.snapshot(slots[0])["fault/mixture"] for bank in (twin, plain))
+    assert wanted.any()
+    np.testing.assert_allclose(kept, wanted, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(
