@@ -24,6 +24,7 @@ VARIANTS = {
         WHOLE, experts=tuple(name for name in WHOLE.experts if name != "recurrent")
     ),
     "frozen recurrent weights": replace(WHOLE, optimizer="sgd", learning_rate=0.0),
+    "stacked": replace(WHOLE, mixture="stacked"),
 }
 
 

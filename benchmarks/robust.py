@@ -51,6 +51,7 @@ VARIANTS: Final = {
     "no recurrent expert": replace(
         DEFAULT, experts=tuple(name for name in DEFAULT.experts if name != "recurrent")
     ),
+    "stacked": replace(DEFAULT, mixture="stacked"),
 }
 
 

@@ -34,7 +34,7 @@ class Specification:
         experts: names in `models.experts.EXPERTS`, in the order of the weights that are published.
         joint: let every expert of the model of one target see the other targets' increments as features. Without it those of
             JOINT_EXPERTS alone do.
-        mixture: name in `models.mixtures.MIXTURES`.
+        mixture: name in `models.mixtures.MIXTURES`; "stacked" may leave the experts' range, by weights that may be negative.
         cell: name in `models.cells.CELLS` of the recurrent expert's cell.
         rule: name in `models.rules.RULES` of how the recurrent expert's gradient is carried, or "exact": the cheapest
             exact one for the cell.

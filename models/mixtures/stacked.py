@@ -11,8 +11,8 @@
 The weights w of (2) sum to one and may be negative: experts that err alike are seen through, and a combination beyond all of them is found.
 Least squares that begin at c = 0 stay near the mixture until the data say otherwise. A / B is what the correction is to be
 multiplied by, by least squares again, of corrections that had not seen their labels; (7) is its lower bound, o what overlap of labels adds to its noise.
-So a new series is the polynomial mixture to the bit, and so is one that has nothing to correct: regression on half a dozen
-forecasts that are nearly one costs several per cent many rows ahead, more than it brings on most series.
+So a new series is the polynomial mixture to the bit, and so is one that has nothing to correct: many rows ahead, where labels overlap, a
+regression on half a dozen forecasts that are nearly one costs more than it brings on most series.
 
 Outliers: errors, corrections and inputs are bounded in u, inputs by shrinking the whole row, input and error, which keeps (4) linear.
 

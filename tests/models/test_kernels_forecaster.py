@@ -155,7 +155,7 @@ def test_a_correction_that_is_proven_is_made_as_in_numpy_and_copied_before_a_fau
     assert (told["weights"] < -0.05).any()
     assert_alike(told, run(plain, slots, stream, rows), tolerance=1e-10)
     restored = [run(bank, slots, stream, range(100, 1400))["guard"] for bank in (twin, plain)]
-    np.testing.assert_array_equal(*restored)
+    np.testing.assert_array_equal(restored[0], restored[1])
     kept, wanted = (bank.snapshot(slots[0])["fault/mixture"] for bank in (twin, plain))
     assert wanted.any()
     np.testing.assert_allclose(kept, wanted, rtol=1e-6, atol=1e-9)
