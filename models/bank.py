@@ -214,7 +214,9 @@ class Bank:
 
     def _react(self, slots: IntArray, result: StepResult, sound: BoolArray) -> None:
         """Look at the models that ask for it, and add to `guard` what was done about them."""
-        if not np.bitwise_or.reduce(result.guard, axis=None) & ATTEND:  # as at most events: in one call of numpy
+        if (
+            not np.bitwise_or.reduce(result.guard, axis=None) & ATTEND
+        ):  # as at most events: in one call of numpy
             return
         asked = ((result.guard & ATTEND) > 0) & sound[:, None]
         if asked.any():

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from models.kernels.descent import ADAM, moved, squared_loss
+from models.kernels.descent import ADAM, SGD, moved, squared_loss
 from models.kernels.diagonal_cells import (
     ELSTM,
     WORK_ROWS,
@@ -102,6 +102,33 @@ def fetch_share(
         fetch_rows(moments[1][model], share, SHARES)
 
 
+@inner
+def add_squares(rows: SingleOrDouble, summed: Array) -> None:
+    """Add the squares of (rows, n) to (n,), four rows at a time."""
+    count, n = rows.shape
+    fours = count - count % 4
+    for j in range(0, fours, 4):
+        one, two, three, four = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
+        for i in range(n):
+            summed[i] += (one[i] * one[i] + two[i] * two[i]) + (three[i] * three[i] + four[i] * four[i])
+    for j in range(fours, count):
+        row = rows[j]
+        for i in range(n):
+            summed[i] += row[i] * row[i]
+
+
+@inner
+def moved_by_trace(params: Array, credit: Array, trace: SingleOrDouble, rate: float) -> None:
+    """Move (q, n) down credit (n,) times trace (q, n), which is the gradient of a cell of one part; the credit is used up."""
+    n_params, n = params.shape
+    for i in range(n):
+        credit[i] *= rate
+    for j in range(n_params):
+        row, traced = params[j], trace[j]
+        for i in range(n):
+            row[i] -= credit[i] * traced[i]
+
+
 @jit
 def descent_events(
     kind: int,
@@ -165,7 +192,13 @@ def descent_events(
             fetch_share(2, after, params, trace, cell_moments, optimizer)
         for i in range(n):
             by_unit[i] = 0.0
-        through_units(credit, traced, gradient, by_unit)
+        at_once = parts == 1 and optimizer == SGD  # then no gradient has to be written down
+        if at_once:
+            add_squares(traced[0], by_unit)
+            for i in range(n):
+                by_unit[i] *= credit[0, i] * credit[0, i]
+        else:
+            through_units(credit, traced, gradient, by_unit)
         norm = np.sqrt(folded(by_unit))
         if not norm <= usual and not norm_of(traced, by_unit) <= influence_max:
             begin_anew(here, traced)
@@ -173,7 +206,10 @@ def descent_events(
         if np.isfinite(norm):
             if far:
                 fetch_share(3, after, params, trace, cell_moments, optimizer)
-            moved(weights, gradient, slot, cell_moments, optimizer, rates)
+            if at_once:
+                moved_by_trace(weights, credit[0], traced[0], rates[0])
+            else:
+                moved(weights, gradient, slot, cell_moments, optimizer, rates)
         if far:
             fetch_share(4, after, params, trace, cell_moments, optimizer)
         moved(above, of_readout, slot, readout_moments, optimizer, rates)
