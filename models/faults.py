@@ -212,7 +212,7 @@ class Faults:
         for place in (AGE, CALM, COUNT):
             state["counts"][rows, place] = 0
         state["scale"][rows] = np.stack([states["scale"][name][rows] for name in SCALE], axis=1)
-        for (part, name), span in self._spans():
+        for (part, name), span in self.spans():
             kept = states[part][name][rows]
             state["mixture"][rows, span] = kept.reshape(len(kept), span.stop - span.start)
         for name in self.weights:
@@ -221,13 +221,13 @@ class Faults:
     def _put_back(self, states: States, rows: BoolArray) -> None:
         """Put weights and mixture back in some rows."""
         state = states["fault"]
-        for (part, name), span in self._spans():
+        for (part, name), span in self.spans():
             kept = state["mixture"][rows, span]
             states[part][name][rows] = kept.reshape(len(kept), *self.mixture[part, name])
         for name in self.weights:
             states[f"expert.{name}"]["weights"][rows] = state[f"readout.{name}"][rows]
 
-    def _spans(self) -> Iterator[tuple[tuple[str, str], slice]]:
+    def spans(self) -> Iterator[tuple[tuple[str, str], slice]]:
         """Return where each part of the mixture is kept."""
         start = 0
         for place, shape in self.mixture.items():

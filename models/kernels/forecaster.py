@@ -112,6 +112,7 @@ def publish(
     scale: float,
     row: Array,
     w: Work,
+    stacking: Array | None,
 ) -> bool:
     """Combine the forecasts and make them pending; return whether all that is said is finite."""
     n_horizons, n_experts = size.horizons, size.experts
@@ -131,7 +132,7 @@ def publish(
                 value = highest
             w.of_horizon[e] = value
         weights = row[weights_at + h * n_experts : weights_at + (h + 1) * n_experts]
-        whole = mixture_combine(f, i, at, c, h, horizons[h], ring, w.of_horizon, weights)
+        whole = mixture_combine(f, i, at, c, h, horizons[h], ring, w.of_horizon, weights, stacking)
         ring += horizons[h]
         mixed = whole
         if size.naive >= 0:
@@ -237,6 +238,7 @@ def events(
     denominators: Array,
     roots: Array,
     w: Work,
+    stacking: Array | None,
 ) -> int:
     """Take one event of each series; its targets are the next rows of the records. Return of how many events it was done.
 
@@ -280,6 +282,7 @@ def events(
         denominators: room for those of the readouts' gains, (K, E).
         roots: room for what a filter takes from its covariance, (K, N + 1).
         w: room for what an event needs on its way.
+        stacking: room for what a stacked mixture needs, (2, E); None where there is none.
     """
     at, size, c, at_born = places[0], sizes[0], constants[0], places_born[0]
     for b in range(len(rows)):
@@ -326,6 +329,7 @@ def events(
                     watched[place],
                     roots[k],
                     w,
+                    stacking,
                 )
                 and fine
             )
@@ -356,7 +360,7 @@ def events(
             room = denominators[n_targets + k]
             challengers_forecast(f, i, g, at_born, born, size, c, increment, counted, room, w)
             drift_update(f, i, at, c, watched[place], signals[place])
-            fine = publish(f, i, g, at, size, c, horizons, level, scale, row, w) and fine
+            fine = publish(f, i, g, at, size, c, horizons, level, scale, row, w, stacking) and fine
             tell(f, i, g, at, size, scale, row, row_flags)
             attends = attends or row[experts_at(size) + 3 * size.horizons * size.experts + GUARD] >= ATTEND
         sound[b] = fine

@@ -68,7 +68,7 @@ def faults_update(
         if not (odd and i[at.scale_seen] >= c.scale_span):
             return False
         f[figures + BEFORE], f[figures + USUAL], f[figures + MOVED] = share, usual, variance
-        keep(f, i, at, of, size)
+        keep(f, i, at, of)
     own = abs(unit * (w.target[0] - held_forecast(f, at, of, size, w)))
     away = still or (wild and not own <= WILD * usual) or is_outside(f, at, level)
     calm = max(i[counts + CALM] - SETBACK, 0) if away else i[counts + CALM] + 1
@@ -94,7 +94,7 @@ def faults_update(
         if calm == c.fault_clean + JUDGED:
             ends, put_back = True, f[figures + WORSE] < DOUBT * np.sqrt(f[figures + SQUARES])
             if put_back:
-                exchange(f, at, of, size, True)
+                exchange(f, of, True)
     i[counts + CALM] = calm
     if ends:
         i[counts + AGE] = 0
@@ -117,49 +117,24 @@ def is_outside(f: Array, at: Places, level: float) -> bool:
 
 
 @inner
-def keep(f: Array, i: IntArray, at: Places, of: Experts, size: Sizes) -> None:
+def keep(f: Array, i: IntArray, at: Places, of: Experts) -> None:
     """Take a copy."""
     i[at.fault_counts + AGE], i[at.fault_counts + CALM], i[at.fault_counts + COUNT] = 0, 0, 0
     f[at.fault_scale + MEAN], f[at.fault_scale + VARIANCE] = f[at.scale_mean], f[at.scale_variance]
     f[at.fault_scale + SPREAD] = f[at.scale_spread]
     f[at.fault_scale + LOWEST], f[at.fault_scale + HIGHEST] = f[at.scale_lowest], f[at.scale_highest]
-    exchange(f, at, of, size, False)
+    exchange(f, of, False)
 
 
 @inner
-def exchange(f: Array, at: Places, of: Experts, size: Sizes, back: bool) -> None:
+def exchange(f: Array, of: Experts, back: bool) -> None:
     """Copy the mixture and the readouts' weights, or put them back."""
-    n, first = size.horizons * size.experts, at.fault_mixture
-    if at.mixture_effective >= 0:
-        copy_or_back(f, at.mixture_effective, first, n, back)
-        first += n
-    copy_or_back(f, at.mixture_weights, first, n, back)
-    copy_or_back(f, at.mixture_regret, first + n, n, back)
-    copy_or_back(f, at.mixture_variation, first + 2 * n, n, back)
-    copy_or_back(f, at.mixture_loss, first + 3 * n, size.horizons, back)
-    first += 3 * n + size.horizons
-    if at.mixture_effective >= 0:
-        copy_or_back(f, at.mixture_coefficients, first, n, back)
-        copy_or_back(f, at.mixture_product, first + n, size.horizons, back)
-        copy_or_back(f, at.mixture_power, first + n + size.horizons, size.horizons, back)
-        copy_or_back(f, at.mixture_noise, first + n + 2 * size.horizons, size.horizons, back)
-        copy_or_back(f, at.mixture_square, first + n + 3 * size.horizons, size.horizons, back)
-        first += n + 4 * size.horizons
-    copy_or_back(f, at.trust_gain, first, size.horizons, back)
-    copy_or_back(f, at.trust_variation, first + size.horizons, size.horizons, back)
-    copy_or_back(f, at.trust_square, first + 2 * size.horizons, size.horizons, back)
-    for e in range(size.experts):
-        if of.held_at[e] >= 0:
-            copy_or_back(f, of.weights_at[e], of.held_at[e], size.horizons * of.inputs[e], back)
-
-
-@inner
-def copy_or_back(f: Array, own: int, kept: int, n: int, back: bool) -> None:
-    """Copy n numbers to where they are kept, or back."""
-    if back:
-        copied(f[kept : kept + n], f, own)
-    else:
-        copied(f[own : own + n], f, kept)
+    for r in range(len(of.exchanged)):
+        own, kept, n = of.exchanged[r, 0], of.exchanged[r, 1], of.exchanged[r, 2]
+        if back:
+            copied(f[kept : kept + n], f, own)
+        else:
+            copied(f[own : own + n], f, kept)
 
 
 @inner

@@ -1,7 +1,7 @@
 """How the experts' forecasts become one, for one horizon of one row of the records: twins of the polynomial mixture and of the stacked one.
 
 The stacked one has all fields of the polynomial one, and others beside: so its functions go before and behind those of the other,
-where it has a place in the records.
+where there is room for them. Where there is None, which is another type to the compiler, they are not compiled.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ def mixture_combine(
     ring: int,
     forecasts: Array,
     weights: Array,
+    stacking: Array | None,
 ) -> float:
     """Twin of `Mixture.combine` for one horizon: write the weights, return the forecast. `ring` is where the horizon's slots begin."""
     mixed = polynomial_combine(floats, at, c, h, forecasts, weights)
-    if at.mixture_count < 0:
+    if stacking is None:
         return mixed
     slot = ring + ints[at.mixture_count] % horizon
     return stacked_combine(floats, at, c, h, horizon, slot, forecasts, mixed, weights)
@@ -47,13 +48,12 @@ def mixture_learn(
     forecasts: Array,
     target: float,
     prior: Array,
-    inputs: Array,
-    gain: Array,
+    stacking: Array | None,
 ) -> None:
-    """Twin of `Mixture.learn` for one horizon whose label is due; `inputs` and `gain` are room, (E,)."""
-    if at.mixture_count >= 0:
+    """Twin of `Mixture.learn` for one horizon whose label is due; `stacking` is room for inputs and gain, (2, E)."""
+    if stacking is not None:
         slot = ring + ints[at.mixture_count] % horizon
-        stacked_learn(floats, ints, at, c, h, slot, forecasts, target, inputs, gain)
+        stacked_learn(floats, ints, at, c, h, slot, forecasts, target, stacking[0], stacking[1])
     polynomial_learn(floats, ints, at, c, h, forecasts, target, prior)
 
 

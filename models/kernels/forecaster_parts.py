@@ -137,9 +137,11 @@ class Experts(NamedTuple):
 
     Arrays of one number an expert; 0 and -1 for one without a readout. `own_at` and `seen_at` are where the state begins of one
     that has another: its numbers, and its count of events.
+    `exchanged` says what is copied when a fault begins: where it is, where it is kept, and how many numbers, (R, 3).
     """
 
     kinds: IntArray
+    exchanged: IntArray
     prior: Array
     lags: IntArray
     lags_at: IntArray

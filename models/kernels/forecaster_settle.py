@@ -97,6 +97,7 @@ def learn(
     watched: Array,
     root: Array,
     w: Work,
+    stacking: Array | None,
 ) -> bool:
     """Let every part learn from what is due; write loss and calibration to watch; return whether the surprise is finite."""
     n_horizons, n_experts = size.horizons, size.experts
@@ -127,7 +128,7 @@ def learn(
         if w.known[h]:
             slot = w.slots[h]
             experts = f[at.pending_experts + slot * n_experts : at.pending_experts + (slot + 1) * n_experts]
-            mixture_learn(f, i, at, c, h, horizons[h], ring, experts, w.target[h], of.prior, w.inputs, w.gain)
+            mixture_learn(f, i, at, c, h, horizons[h], ring, experts, w.target[h], of.prior, stacking)
             if size.naive >= 0 and horizons[h] > 1:
                 whole, naive = f[at.pending_whole + slot], experts[size.naive]
                 trust_learn(f, at, h, horizons[h], w.target[h], whole, naive, i[at.residual_seen + h])

@@ -117,6 +117,8 @@ class ForecasterTwin:
         )
         self._told = work.told_types(self._sizes)
         self._work = work.work_for(self._sizes, len(self._cycles), len(WAVES), len(self._season_at))
+        stacked = type(forecaster.mixture) is StackedWeights
+        self._stacking = np.empty((2, forecaster.n_experts)) if stacked else None
         self._experts = _experts(forecaster, layout)
         self._born = _experts(forecaster, layout, "challenger.") if challenged else self._experts
         self._others = others_of(forecaster.watch, Cusum)
@@ -190,6 +192,7 @@ class ForecasterTwin:
             np.empty((2 * n_targets, self._sizes.experts)),
             np.zeros((2 * n_targets, self._n_params + 1)),
             self._work,
+            self._stacking,
         )
         if taken < n_rows:
             n_rows, n_models, slots, sound = taken, taken * n_targets, slots[:taken], sound[:taken]
@@ -225,7 +228,7 @@ OWN_FIELDS: Final[dict[type, str]] = {Drift: "mean", Smoothing: "levels"}
 
 def _experts(forecaster: Forecaster, layout: Layout, prefix: str = "expert.") -> Experts:
     """Return the experts' kinds and priors, and the readouts of those that have one, in parts with a prefix."""
-    ints = [name for name in Experts._fields if name not in ("prior", "forgetting")]
+    ints = [name for name in Experts._fields if name not in ("exchanged", "prior", "forgetting")]
     found: dict[str, list[int]] = {name: [] for name in ints}
     forgetting: list[float] = []
     for name, expert in forecaster.experts.items():
@@ -243,9 +246,25 @@ def _experts(forecaster: Forecaster, layout: Layout, prefix: str = "expert.") ->
         forgetting.append(own.forgetting if own else 1.0)
     return Experts(
         **{name: np.array(values, dtype=np.int64) for name, values in found.items()},
+        exchanged=_exchanged(forecaster, layout),
         prior=prior_of(tuple(forecaster.experts)),
         forgetting=np.array(forgetting),
     )
+
+
+def _exchanged(forecaster: Forecaster, layout: Layout) -> IntArray:
+    """Return what is copied when a fault begins, where it is kept, and how many numbers it is, (R, 3)."""
+    kept, faults = layout.places["fault"], forecaster.faults
+    of_mixture = [
+        (layout.places[part][name].start, kept["mixture"].start + span.start, span.stop - span.start)
+        for (part, name), span in faults.spans()
+    ]
+    of_readouts = [
+        (layout.places[f"expert.{name}"]["weights"].start, place.start, place.size)
+        for name in faults.weights
+        for place in (kept[f"readout.{name}"],)
+    ]
+    return np.array(of_mixture + of_readouts, dtype=np.int64).reshape(-1, 3)
 
 
 def _between(layout: Layout) -> IntArray:

@@ -128,8 +128,6 @@ class Work(NamedTuple):
     season_known: BoolArray
     forecasts: Array
     of_horizon: Array
-    inputs: Array
-    gain: Array
     features: Array
     beside: Array
     waves: Array
@@ -154,8 +152,6 @@ def work_for(size: Sizes, n_cycles: int, n_waves: int, n_seasons: int) -> Work:
         np.empty((size.horizons, n_cycles)),
         np.empty((size.horizons, n_cycles), np.bool_),
         np.empty((size.experts, size.horizons)),
-        np.empty(size.experts),
-        np.empty(size.experts),
         np.empty(size.experts),
         np.empty(size.features),
         np.empty(2 + size.features + 2 * n_waves + n_cycles * n_seasons),

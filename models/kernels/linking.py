@@ -204,8 +204,12 @@ class PlainPasses(_machinery.PassManager):  # type: ignore[misc]  # as above
             if one not in _IDLE
         ]
 
-    def _runPass(self, index: int, pss: Any, internal_state: object) -> None:  # noqa: ANN401, N802  numba's names
-        """Run one."""
+    def _runPass(self, index: int, pss: Any, internal_state: Any) -> None:  # noqa: ANN401, N802  numba's names
+        """Run one; that which leaves out what is done where an argument is not None, of functions that are handed None."""
+        if isinstance(pss, _untyped.DeadBranchPrune) and not any(
+            isinstance(kind, _types.NoneType) for kind in internal_state.args
+        ):
+            return
         pss.analysis = self._analysis
         for step in (pss.run_initialization, pss.run_pass, pss.run_finalizer):
             step(internal_state)
@@ -253,7 +257,6 @@ _IDLE: Final = frozenset(
         _untyped.WithLifting,
         _untyped.InlineClosureLikes,
         _untyped.RewriteDynamicRaises,
-        _untyped.DeadBranchPrune,
         _untyped.MakeFunctionToJitFunction,
         _untyped.InlineInlinables,
         _untyped.FindLiterallyCalls,

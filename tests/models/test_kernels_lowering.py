@@ -52,6 +52,21 @@ def placed_of(matrix: Array, counts: IntArray, flags: BoolArray, row: int, colum
 cut, placed = jit(cut_of), jit(placed_of)
 
 
+@inner
+def doubled(number: float, room: Array | None) -> float:
+    """Return the number, or with room its double: code that could not be compiled without."""
+    if room is None:
+        return number
+    room[0] = 2.0 * number
+    return float(room[0])
+
+
+@jit
+def doubled_of(number: float, room: Array | None) -> float:
+    """As above, for Python."""
+    return doubled(number, room)
+
+
 @lent
 class Pair(NamedTuple):
     """Two arrays."""
@@ -117,6 +132,11 @@ from tests.models.test_kernels_lowering import lent_twice
 assert not jit.SHORTER
 print(*lent_twice())
 """
+
+
+def test_what_needs_room_is_left_out_where_there_is_none() -> None:
+    assert doubled_of(1.5, None) == 1.5
+    assert doubled_of(1.5, np.empty(1)) == 3.0
 
 
 def test_a_lent_tuple_is_read_and_written_through_two_functions_by_any_numba(tmp_path: Path) -> None:
