@@ -214,9 +214,8 @@ class Bank:
 
     def _react(self, slots: IntArray, result: StepResult, sound: BoolArray) -> None:
         """Look at the models that ask for it, and add to `guard` what was done about them."""
-        if (
-            not np.bitwise_or.reduce(result.guard, axis=None) & ATTEND
-        ):  # as at most events: in one call of numpy
+        # Nobody asks at most events, which one call of numpy finds out.
+        if not np.bitwise_or.reduce(result.guard, axis=None) & ATTEND:
             return
         asked = ((result.guard & ATTEND) > 0) & sound[:, None]
         if asked.any():

@@ -11,7 +11,7 @@ LINE_BYTES: Final = 64
 """What memory hands out at a time."""
 
 NEAR_BYTES: Final = 2**20
-"""What a core's own caches hold: models that fit are there anyway, and to ask for them costs a tenth of an event."""
+"""What a core's own caches hold: models that fit are there anyway, and to ask for them only costs."""
 
 if compiler is None:  # as all functions here, which then run as they stand
 

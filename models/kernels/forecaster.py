@@ -163,7 +163,7 @@ def publish(
             raw = level + scale * w.of_horizon[e]
             row[first_expert + h * n_experts + e] = raw
             finite = finite and np.isfinite(raw)
-    if at.mixture_count >= 0:
+    if stacking is not None:
         i[at.mixture_count] += 1
     return finite
 
