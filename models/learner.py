@@ -18,6 +18,7 @@ from typing import final
 import numpy as np
 
 from models.plasticity import ContinualBackprop, Renewal
+from models.precision import Precision, known_precision
 from models.protocols import (
     Array,
     Blocks,
@@ -28,6 +29,7 @@ from models.protocols import (
     LearningRule,
     Loss,
     Readout,
+    SingleOrDouble,
     State,
 )
 from models.updates import Scored, Update, part
@@ -71,9 +73,13 @@ class OnlineLearner:
         update: how parameters move: `Descent` with an optimizer, or `Filter`.
         see_inputs: the readout sees the step's inputs beside the recurrent layer.
         plasticity: whether and how units that are hardly heard are made anew; its widths are `widths_of(cell, readout)`.
+        precision: of the parameters, the recurrent state and the readout, as they are kept from step to step. Among thousands
+            of models an event waits for its model's memory, and "float32" halves it; the rule's own precision is the rule's. A change of
+            less than 3e-8 of a parameter is then lost, so keep "float64" for learning rates under some 1e-5. An update's moments and
+            covariances are in double precision: they are sums over many steps.
 
     Raises:
-        ValueError: sizes that do not fit, or a rule that the update cannot work with.
+        ValueError: sizes that do not fit, no such precision, or a rule that the update cannot work with.
 
     Cost: the cell's step, the rule's, the readout's and the optimizer's; no more.
 
@@ -107,6 +113,7 @@ class OnlineLearner:
         *,
         see_inputs: bool = False,
         plasticity: ContinualBackprop | None = None,
+        precision: Precision = "float64",
     ) -> None:
         """Put the parts together."""
         n_features = features_of(cell) + (cell.n_inputs if see_inputs else 0)
@@ -114,7 +121,7 @@ class OnlineLearner:
             raise ValueError(f"the readout takes {readout.n_features} features, the cell gives {n_features}")
         update.check(rule)
         self.cell, self.rule, self.readout, self.loss, self.update = cell, rule, readout, loss, update
-        self.see_inputs = see_inputs
+        self.see_inputs, self.precision = see_inputs, known_precision(precision)
         self._renewal = None if plasticity is None else Renewal(plasticity, cell, readout)
         self._n_read = features_of(cell)
 
@@ -129,6 +136,7 @@ class OnlineLearner:
         fields: Fields = {"params": self.cell.init_params(rng), "state": self.cell.init_state()}
         for at, block in enumerate(self.readout.init_params(rng)):
             fields[f"readout.{at}"] = block
+        fields = {name: self._kept(np.asarray(value)) for name, value in fields.items()}
         fields |= _prefixed("memory", self.rule.init_memory())
         if self._renewal is not None:
             fields |= _prefixed("plasticity", self._renewal.init_state())
@@ -177,14 +185,15 @@ class OnlineLearner:
         memory, moments = part(state, "memory"), part(state, "update")
         if reset is not None and reset.any():
             self._end(state, moments, memory, reset)
-        factors = self.cell.step(state["params"], state["state"], inputs)
+        params = _doubled(state["params"])
+        factors = self.cell.step(params, _doubled(state["state"]), inputs)
         self.rule.advance(memory, factors)
-        state["state"] = factors.state
+        state["state"] = kept = self._kept(factors.state)
         restarted = np.zeros(batch, dtype=np.bool_)
-        if not np.isfinite(factors.state).all():
-            restarted = ~np.all(np.isfinite(factors.state).reshape(batch, -1), axis=1)
+        if not np.isfinite(kept).all():
+            restarted = ~np.all(np.isfinite(kept).reshape(batch, -1), axis=1)
             self._begin(state, memory, restarted)
-        read, slope = self.cell.read_out(state["state"])
+        read, slope = self.cell.read_out(_doubled(state["state"]))
         features = read.reshape(batch, self._n_read)
         if self.see_inputs:
             features = np.concatenate((features, inputs), axis=1)
@@ -200,15 +209,15 @@ class OnlineLearner:
                 outputs,
                 target,
                 scored,
-                state["params"],
+                params,
                 blocks,
                 of_params,
                 _through_read_out(to_read, slope),
             ),
         )
-        state["params"] = state["params"] + change.cell
+        self._add(state, "params", change.cell)
         for at, block in enumerate(change.readout):
-            state[f"readout.{at}"] = state[f"readout.{at}"] + block
+            self._add(state, f"readout.{at}", block)
         if change.exploded.any():
             restarted = restarted | change.exploded
             self._begin(state, memory, change.exploded)
@@ -222,7 +231,15 @@ class OnlineLearner:
         )
 
     def _blocks(self, state: State) -> Blocks:
-        return tuple(state[f"readout.{at}"] for at in range(len(self.readout.shapes)))
+        return tuple(_doubled(state[f"readout.{at}"]) for at in range(len(self.readout.shapes)))
+
+    def _kept(self, values: Array) -> SingleOrDouble:
+        """Return numbers of a model as they are kept."""
+        return values.astype(self.precision, copy=False)
+
+    def _add(self, state: State, name: str, change: Array) -> None:
+        """Add to parameters."""
+        state[name] = self._kept(state[name] + change)
 
     def _refuse(self, inputs: Array, target: Array, scored: BoolArray) -> None:
         """Raise where something is not finite or no target of the loss."""
@@ -238,13 +255,14 @@ class OnlineLearner:
         self._begin(state, memory, rows)
 
     def _flush(self, state: State, moments: State, memory: State, rows: BoolArray) -> None:
-        change, due = self.update.flush(moments, self.rule, memory, state["params"], rows)
+        change, due = self.update.flush(moments, self.rule, memory, _doubled(state["params"]), rows)
         if due.any():
-            state["params"] = state["params"] + change
+            self._add(state, "params", change)
 
     def _begin(self, state: State, memory: State, rows: BoolArray) -> None:
         """Start the recurrent state and the rule's memory of some rows anew."""
-        state["state"] = np.where(_like(rows, state["state"]), self.cell.init_state(), state["state"])
+        fresh = self._kept(self.cell.init_state())
+        state["state"] = np.where(_like(rows, state["state"]), fresh, state["state"])
         self.rule.reset(memory, rows)
 
     def _renewed(
@@ -263,6 +281,7 @@ class OnlineLearner:
             params, fresh_state = state["params"].copy(), state["state"].copy()
             cell, readout = self._renewal.renew(own, units, params, fresh_state, blocks)
             state["params"], state["state"] = params, fresh_state
+            state.update({f"readout.{at}": self._kept(block) for at, block in enumerate(blocks)})
             self.rule.forget_units(memory, units[0])
             self.update.forget(moments, cell, readout)
         return replaced
@@ -289,6 +308,11 @@ def _through_read_out(of_read: Array, slope: Array) -> Array:
 
 def _prefixed(prefix: str, fields: Fields) -> Fields:
     return {f"{prefix}.{name}": value for name, value in fields.items()}
+
+
+def _doubled(values: SingleOrDouble) -> Array:
+    """Return numbers of a model as they are worked with, in double precision whatever they are kept in."""
+    return values.astype(np.float64, copy=False)
 
 
 def _like(flags: BoolArray, value: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 `compiled batch` takes 256 events of random ones among 4,096 models in a call; `numpy batch` the same without the twin; `single` one event
 of one model a call in numpy. `compiled, few models` has 16, which shows what the memory of 4,096 costs, too much for the
-caches near a core. `compiled, single` keeps the traces in single precision. They take turns in one process; microseconds an event are medians.
+caches near a core. `compiled, single` keeps models and traces in single precision, as PyTorch does. They take turns in one process; microseconds an event are medians.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from models.learner import OnlineLearner, features_of
 from models.learner_bank import LearnerBank
 from models.losses import LOSSES
 from models.optimizers import JACOBIAN_OPTIMIZERS, OPTIMIZERS
+from models.precision import Precision
 from models.readouts import READOUTS
 from models.rules import RULES
 from models.updates import Descent, Filter, Update
@@ -46,8 +47,8 @@ SGD_GOAL_CELLS = ("elstm", "rtu")
 """The one that takes less."""
 
 
-def learner(cell_name: str, update_name: str, precision: str = "float64") -> OnlineLearner:
-    """Return what is measured: a linear readout of one output, squared loss."""
+def learner(cell_name: str, update_name: str, precision: Precision = "float64") -> OnlineLearner:
+    """Return what is measured: a linear readout of one output, squared loss; models and traces in this precision."""
     cell = CELLS[cell_name](n_inputs=INPUTS, n_units=UNITS)
     readout = READOUTS["linear"](n_features=features_of(cell), n_outputs=1)
     update: Update = (
@@ -55,9 +56,8 @@ def learner(cell_name: str, update_name: str, precision: str = "float64") -> Onl
         if update_name in OPTIMIZERS
         else Filter(JACOBIAN_OPTIMIZERS[update_name]())
     )
-    return OnlineLearner(
-        cell, RULES["rtrl_trace"](cell, precision=precision), readout, LOSSES["squared"](), update
-    )
+    rule = RULES["rtrl_trace"](cell, precision=precision)
+    return OnlineLearner(cell, rule, readout, LOSSES["squared"](), update, precision=precision)
 
 
 def consuming(made: OnlineLearner, models: int, events: int, *, compiled: bool) -> Callable[[], float]:
@@ -80,15 +80,13 @@ def consuming(made: OnlineLearner, models: int, events: int, *, compiled: bool) 
 
 def measure_learner(cell_name: str, update_name: str, models: int, turns: int) -> dict[str, Any]:
     """Return the medians of a cell and an update, in microseconds; single events as the median of 16 a turn."""
-    made = learner(cell_name, update_name)
+    made, of_single = learner(cell_name, update_name), learner(cell_name, update_name, "float32")
     single = consuming(made, 1, 1, compiled=False)
     by_name = {
         "single": lambda: float(np.median([single() for _ in range(16)])),
         "numpy batch": consuming(made, models, EVENTS, compiled=False),
         "compiled batch": consuming(made, models, EVENTS, compiled=True),
-        "compiled, single": consuming(
-            learner(cell_name, update_name, "float32"), models, EVENTS, compiled=True
-        ),
+        "compiled, single": consuming(of_single, models, EVENTS, compiled=True),
         "compiled, few models": consuming(made, FEW_MODELS, EVENTS, compiled=True),
     }
     if peers.has_deep_river():
@@ -101,7 +99,7 @@ def measure_learner(cell_name: str, update_name: str, models: int, turns: int) -
         "cell": cell_name,
         "update": update_name,
         "models": models,
-        "bytes": LearnerBank(made, capacity=1).bytes_per_model(),
+        "bytes": [LearnerBank(kept, capacity=1).bytes_per_model() for kept in (made, of_single)],
         "microseconds": {name: 1e6 * float(np.median(values[1:])) for name, values in taken.items()},
     }
 
@@ -139,15 +137,18 @@ def table(result: dict[str, Any]) -> str:
     models = result["runs"][0]["models"]
     lines = [
         f"\nExact RTRL, {UNITS} units, {INPUTS} inputs, an update at every event: microseconds an event, batches of {EVENTS}\n",
-        f'Among {models} models, or {FEW_MODELS}; "compiled, single" with the traces in single precision, all else in double.\n',
-        f"| update | cell | bytes a model | {' | '.join(WAYS)} | batch over single |",
-        "|---" * (len(WAYS) + 4) + "|",
+        f'Among {models} models, or {FEW_MODELS}; "compiled, single" with models and traces in single precision, moments and covariances in double.\n',
+        f"| update | cell | bytes a model | in single | {' | '.join(WAYS)} | batch over single |",
+        "|---" * (len(WAYS) + 5) + "|",
     ]
     for run in result["runs"]:
         taken = run["microseconds"]
         figures = " | ".join(f"{taken[name]:.2f}" for name in WAYS)
         ratio = taken["compiled batch"] / taken["single"]
-        lines.append(f"| {run['update']} | {run['cell']} | {run['bytes']} | {figures} | {ratio:.4f} |")
+        double, in_single = run["bytes"]
+        lines.append(
+            f"| {run['update']} | {run['cell']} | {double} | {in_single} | {figures} | {ratio:.4f} |"
+        )
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """Whether what is timed is what it says: the compiled block engines against the step engine over 10^5 updated events.
 
-And what an influence in single precision is off by, over 10^6.
+And what an influence in single precision is off by, over 10^6, and what models cost in accuracy that are kept in it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.kernels import diagonal
 from benchmarks.kernels.dense import INPUTS, bank
 from benchmarks.tasks.plots import figure, save
 from benchmarks.tasks.recipe import at_most
+from models.learner_bank import LearnerBank
+from models.precision import Precision
 
 UNITS, EVENTS, CALL = 16, 100_000, 1000
 GOAL = 1e-12
 ENGINES = ("rtrl_block", "rtrl_block_smooth")
 SINGLE_EVENTS, SINGLE_GOAL = 1_000_000, 2e-6
+KEPT_CELLS, KEPT_UPDATES = ("elstm", "rtu"), ("sgd", "adam")
+KEPT_GOAL = 1.01
+"""The loss of a model kept in single precision over that of one in double, in the last tenth of the events."""
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -37,12 +43,27 @@ def measure(quick: bool) -> dict[str, Any]:
             found = made.consume(slots, inputs[-CALL:], targets).prediction
             apart[name].append(float(np.sqrt(np.mean((found - expected) ** 2))))
     worst = {name: max(values) for name, values in apart.items()}
-    single = single_precision(SINGLE_EVENTS // (20 if quick else 1))
+    long = SINGLE_EVENTS // (20 if quick else 1)
+    single = single_precision(long)
+    kept = {
+        f"{cell_name} {update_name}": kept_in_single(cell_name, update_name, long)
+        for update_name in KEPT_UPDATES
+        for cell_name in KEPT_CELLS
+    }
     return {
         "events": events,
         "apart": apart,
         "single": single,
+        "kept": kept,
         "goals": [
+            *[
+                at_most(
+                    f"{name}: loss of a model in single precision over double, late",
+                    losses[0] / losses[1],
+                    KEPT_GOAL,
+                )
+                for name, losses in kept.items()
+            ],
             at_most("an influence in single precision, relative error, 1e6 events", max(single), SINGLE_GOAL),
             *[
                 at_most(
@@ -71,6 +92,30 @@ def single_precision(events: int) -> list[float]:
     return off
 
 
+def kept_in_single(cell_name: str, update_name: str, events: int) -> tuple[float, float]:
+    """Return the mean loss in the last tenth of a stream of a model kept in single precision, and of one in double.
+
+    It is to tell the input of two steps ago, without noise, so that the loss goes on falling and small steps count.
+    """
+    rng, slots = np.random.default_rng(2), np.zeros(CALL, dtype=np.int64)
+    precisions: tuple[Precision, Precision] = ("float32", "float64")
+    banks = [
+        LearnerBank(diagonal.learner(cell_name, update_name, precision), capacity=1)
+        for precision in precisions
+    ]
+    late: list[list[float]] = [[], []]
+    for made in banks:
+        made.admit()
+    for call in range(events // CALL):
+        inputs = rng.normal(size=(CALL, INPUTS))
+        targets = np.roll(inputs[:, :1], 2, axis=0)
+        for made, losses in zip(banks, late, strict=True):
+            loss = made.consume(slots, inputs, targets).loss
+            if call >= 0.9 * (events // CALL):
+                losses.append(float(loss[2:].mean()))  # the first two tell of the call's end
+    return float(np.mean(late[0])), float(np.mean(late[1]))
+
+
 def table(result: dict[str, Any]) -> str:
     """Return the last and the largest difference."""
     lines = [
@@ -84,6 +129,14 @@ def table(result: dict[str, Any]) -> str:
     lines.append(
         f"\nAn influence in single precision is off by {result['single'][0]:.1e} after a tenth of the events, {result['single'][-1]:.1e} after all"
     )
+    lines += [
+        "\nThe late loss of models kept in single precision, and in double\n",
+        "| model | single | double | ratio |\n|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {single:.6f} | {double:.6f} | {single / double:.4f} |"
+        for name, (single, double) in result["kept"].items()
+    ]
     return "\n".join(lines)
 
 

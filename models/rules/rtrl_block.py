@@ -6,8 +6,8 @@ from typing import Final, final
 
 import numpy as np
 
+from models.precision import Precision, known_precision
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
-from models.rules.precision import Precision, known_precision
 from models.rules.products import probe
 from models.stability import frobenius_norm
 

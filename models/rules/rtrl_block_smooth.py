@@ -6,8 +6,8 @@ from typing import final
 
 import numpy as np
 
+from models.precision import Precision
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
-from models.rules.precision import Precision
 from models.rules.products import backward
 from models.rules.rtrl_block import RtrlBlock
 from models.stability import frobenius_norm

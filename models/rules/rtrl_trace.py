@@ -6,8 +6,8 @@ from typing import final
 
 import numpy as np
 
+from models.precision import Precision, known_precision
 from models.protocols import Array, BoolArray, Cell, Cost, Fields, State, StepFactors
-from models.rules.precision import Precision, known_precision
 from models.rules.products import clear_units, start_anew
 from models.stability import frobenius_norm
 

@@ -18,6 +18,7 @@ from models.learner import OnlineLearner, features_of
 from models.learner_bank import LearnerBank
 from models.losses import LOSSES
 from models.optimizers import JACOBIAN_OPTIMIZERS, OPTIMIZERS
+from models.precision import Precision
 from models.protocols import Array, BoolArray, Cell, IntArray, LearningRule
 from models.readouts import READOUTS
 from models.rules import RULES
@@ -41,6 +42,7 @@ def make(
     n_units: int = 6,
     n_outputs: int = 1,
     rule: str = "rtrl_block",
+    of_model: Precision = "float64",
     **options: str,
 ) -> OnlineLearner:
     cell = CELLS[cell_name](n_inputs=INPUTS, n_units=n_units)
@@ -48,7 +50,7 @@ def make(
     update = Descent(OPTIMIZERS[optimizer](learning_rate=0.01))
     short = {} if rule == "rtrl_step" else {"block": n_units // 2}  # so that many blocks are folded
     of_rule = RULES[rule](cell, **short, **options)
-    return OnlineLearner(cell, of_rule, readout, LOSSES["squared"](), update)
+    return OnlineLearner(cell, of_rule, readout, LOSSES["squared"](), update, precision=of_model)
 
 
 def stream(events: int, n_outputs: int = 1) -> tuple[IntArray, Array, Array, BoolArray]:
@@ -151,6 +153,29 @@ def test_an_influence_in_single_precision_is_near_and_half_as_large(
     assert single.bytes_per_model() == double.bytes_per_model() - sum(
         value.nbytes for value in halved.values()
     )
+
+
+@pytest.mark.parametrize("rule", ["rtrl_block", "rtrl_block_smooth"])
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+@pytest.mark.parametrize("loop", LOOPS)
+def test_models_in_single_precision_are_near_and_keep_less(loop: str, cell_name: str, rule: str) -> None:
+    of_double = make(cell_name, n_units=16, rule=rule)
+    of_single = make(cell_name, n_units=16, rule=rule, of_model="float32")
+    models, inputs, targets, scored = stream(1000)
+    single, plain, double = bank_of(of_single, loop), bank_of(of_single, "rounds"), bank_of(of_double, loop)
+    for bank in (single, plain, double):
+        for seed in range(MODELS):
+            bank.admit(seed)
+    found, numpys, exact = (
+        bank.consume(models, inputs, targets, scored).prediction for bank in (single, plain, double)
+    )
+    np.testing.assert_allclose(found, numpys, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5)
+    near, true = single.snapshot(0), double.snapshot(0)
+    halved = [name for name, value in near.items() if value.dtype == np.float32]
+    assert halved == ["params", "state", "readout.0"]
+    for name in halved:
+        assert 0.0 < np.abs(near[name] - true[name]).max() < 1e-5 * np.abs(true[name]).max()
 
 
 @pytest.mark.parametrize("cuts", [[1, 2, 3], [7, 40, 41], [100]])

@@ -22,6 +22,7 @@ from models.optimizers.ekf import Ekf
 from models.optimizers.obgd import Obgd
 from models.optimizers.recursive_least_squares import Rls
 from models.plasticity import ContinualBackprop, widths_of
+from models.precision import Precision
 from models.protocols import Array, BoolArray, Cell, IntArray
 from models.readouts import READOUTS
 from models.rules import RULES
@@ -51,13 +52,18 @@ def updating(name: str) -> Update:
 
 
 def make(
-    cell_name: str, update: str | Update, *, n_outputs: int = 1, precision: str = "float64"
+    cell_name: str,
+    update: str | Update,
+    *,
+    n_outputs: int = 1,
+    precision: Precision = "float64",
+    of_traces: Precision = "float64",
 ) -> OnlineLearner:
     cell = CELLS[cell_name](n_inputs=INPUTS, n_units=6)
     readout = READOUTS["linear"](n_features=features_of(cell), n_outputs=n_outputs)
     moving = updating(update) if isinstance(update, str) else update
-    rule = RULES["rtrl_trace"](cell, precision=precision)
-    return OnlineLearner(cell, rule, readout, LOSSES["squared"](), moving)
+    rule = RULES["rtrl_trace"](cell, precision=of_traces)
+    return OnlineLearner(cell, rule, readout, LOSSES["squared"](), moving, precision=precision)
 
 
 def stream(events: int, n_outputs: int = 1) -> tuple[IntArray, Array, Array, BoolArray]:
@@ -91,7 +97,7 @@ def assert_alike(one: LearnerBank, other: LearnerBank, tolerance: float = 1e-12)
 @pytest.mark.parametrize("cell_name", CELL_NAMES)
 def test_traces_in_single_precision_are_near_and_half_as_large(cell_name: str, update: str) -> None:
     models, inputs, targets, scored = stream(500)
-    single, numpys = banks(make(cell_name, update, precision="float32"))
+    single, numpys = banks(make(cell_name, update, of_traces="float32"))
     double, _ = banks(make(cell_name, update))
     found, plain, exact = (
         bank.consume(models, inputs, targets, scored).prediction for bank in (single, numpys, double)
@@ -104,13 +110,36 @@ def test_traces_in_single_precision_are_near_and_half_as_large(cell_name: str, u
     assert single.bytes_per_model() == double.bytes_per_model() - near.nbytes
 
 
+@pytest.mark.parametrize("of_traces", ["float32", "float64"])
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+def test_models_in_single_precision_are_near_and_half_as_large(
+    cell_name: str, update: str, of_traces: Precision
+) -> None:
+    models, inputs, targets, scored = stream(500)
+    single, numpys = banks(make(cell_name, update, precision="float32", of_traces=of_traces))
+    double, _ = banks(make(cell_name, update, of_traces=of_traces))
+    found, plain, exact = (
+        bank.consume(models, inputs, targets, scored).prediction for bank in (single, numpys, double)
+    )
+    np.testing.assert_allclose(found, plain, rtol=0, atol=1e-4)  # Adam makes much of a little
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-4)
+    near, true = single.snapshot(0), double.snapshot(0)
+    halved = [name for name, value in near.items() if value.dtype != true[name].dtype]
+    assert halved == ["params", "state", "readout.0"]
+    for name in halved:
+        assert near[name].dtype == np.float32
+        assert 0.0 < np.abs(near[name] - true[name]).max() < 1e-4 * np.abs(true[name]).max()
+    assert single.bytes_per_model() == double.bytes_per_model() - sum(near[name].nbytes for name in halved)
+
+
 @pytest.mark.parametrize("update", DESCENTS)
 @pytest.mark.parametrize("cell_name", CELL_NAMES)
 def test_memory_that_is_asked_for_beforehand_changes_no_bit(
     cell_name: str, update: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    near, _ = banks(make(cell_name, update, precision="float32"))
-    far, _ = banks(make(cell_name, update, precision="float32"))
+    near, _ = banks(make(cell_name, update, of_traces="float32"))
+    far, _ = banks(make(cell_name, update, of_traces="float32"))
     expected = near.consume(*stream(300))
     monkeypatch.setattr(fetching, "NEAR_BYTES", 0)
     found = far.consume(*stream(300))
@@ -183,8 +212,11 @@ def test_a_filter_learns_nothing_from_a_target_out_of_bounds(update: str) -> Non
 
 @pytest.mark.parametrize("cuts", [[1, 2, 3], [7, 40, 41], [100]])
 @pytest.mark.parametrize("update", UPDATES)
-def test_how_a_stream_is_cut_and_who_shares_it_changes_no_bit(update: str, cuts: list[int]) -> None:
-    learner = make("rtu", update)
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_how_a_stream_is_cut_and_who_shares_it_changes_no_bit(
+    precision: Precision, update: str, cuts: list[int]
+) -> None:
+    learner = make("rtu", update, precision=precision, of_traces=precision)
     models, inputs, targets, scored = stream(120)
     whole, cut, alone = (LearnerBank(learner) for _ in range(3))
     for bank in (whole, cut):

@@ -22,6 +22,7 @@ from models.learner import NonFiniteError, OnlineLearner, features_of
 from models.learner_bank import LearnerBank, rounds
 from models.losses import LOSSES
 from models.optimizers import OPTIMIZERS
+from models.precision import Precision
 from models.protocols import Array, BoolArray, IntArray
 from models.readouts import READOUTS
 from models.rules import RULES, exact_rule_for
@@ -30,12 +31,14 @@ from models.updates import Descent
 EVENTS, MODELS = 60, 4
 
 
-def make(cell_name: str = "rtu", rule: str = "", n_units: int = 4) -> OnlineLearner:
+def make(
+    cell_name: str = "rtu", rule: str = "", n_units: int = 4, precision: Precision = "float64"
+) -> OnlineLearner:
     cell = CELLS[cell_name](n_inputs=2, n_units=n_units)
     readout = READOUTS["linear"](n_features=features_of(cell), n_outputs=1)
     update = Descent(OPTIMIZERS["adam"](learning_rate=0.01))
     chosen = RULES[rule](cell) if rule else exact_rule_for(cell)
-    return OnlineLearner(cell, chosen, readout, LOSSES["squared"](), update)
+    return OnlineLearner(cell, chosen, readout, LOSSES["squared"](), update, precision=precision)
 
 
 def stream(seed: int = 0) -> tuple[IntArray, Array, Array, BoolArray]:
@@ -50,9 +53,9 @@ def stream(seed: int = 0) -> tuple[IntArray, Array, Array, BoolArray]:
 
 
 @cache  # for a hundred examples
-def alone(cell_name: str) -> tuple[list[tuple[bytes, float]], list[dict[str, bytes]]]:
+def alone(cell_name: str, precision: Precision) -> tuple[list[tuple[bytes, float]], list[dict[str, bytes]]]:
     """Return what a learner a model says of each event of the stream, and its state after them."""
-    learner = make(cell_name)
+    learner = make(cell_name, precision=precision)
     models, inputs, targets, scored = stream()
     states = [learner.init_state([seed]) for seed in range(MODELS)]
     said = []
@@ -62,10 +65,13 @@ def alone(cell_name: str) -> tuple[list[tuple[bytes, float]], list[dict[str, byt
     return said, [{name: value[0].tobytes() for name, value in state.items()} for state in states]
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
 @pytest.mark.parametrize("cell_name", ["rtu", "gru"])
 @given(cuts=st.lists(st.integers(0, EVENTS), max_size=6))
-def test_a_model_gets_what_it_would_have_had_alone(cell_name: str, cuts: list[int]) -> None:
-    learner = make(cell_name)
+def test_a_model_gets_what_it_would_have_had_alone(
+    cell_name: str, precision: Precision, cuts: list[int]
+) -> None:
+    learner = make(cell_name, precision=precision)
     bank = LearnerBank(learner, capacity=2, compiled=False)
     slots = np.array([bank.admit(seed) for seed in range(MODELS)])
     models, inputs, targets, scored = stream()
@@ -77,7 +83,7 @@ def test_a_model_gets_what_it_would_have_had_alone(cell_name: str, cuts: list[in
         np.concatenate([c.prediction for c in found]),
         np.concatenate([c.loss for c in found]),
     )
-    said, states = alone(cell_name)
+    said, states = alone(cell_name, precision)
     for at, (prediction, loss) in enumerate(said):
         assert prediction == predictions[at].tobytes()
         assert loss == losses[at]

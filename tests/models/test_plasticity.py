@@ -17,6 +17,7 @@ from models.learner import OnlineLearner, features_of
 from models.losses import LOSSES
 from models.optimizers import JACOBIAN_OPTIMIZERS, OPTIMIZERS
 from models.plasticity import ContinualBackprop, heard_units, widths_of
+from models.precision import Precision
 from models.protocols import Array, BoolArray, Fields, State
 from models.readouts import READOUTS
 from models.rules import exact_rule_for
@@ -31,6 +32,7 @@ def make(
     readout_name: str = "linear",
     update: Update | None = None,
     n_units: int = 5,
+    precision: Precision = "float64",
     **options: Any,
 ) -> OnlineLearner:
     cell = CELLS[cell_name](n_inputs=2, n_units=n_units)
@@ -45,6 +47,7 @@ def make(
         LOSSES["squared"](),
         update or Descent(OPTIMIZERS["adam"](learning_rate=0.01)),
         plasticity=plasticity,
+        precision=precision,
     )
 
 
@@ -106,10 +109,13 @@ def test_the_parameters_that_hear_a_unit_are_told_by_the_jacobian(cell_name: str
             assert (slope == 0.0 and loud > 0.0) == (heard[j] == unit)
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
 @pytest.mark.parametrize("readout_name", READOUTS)
 @pytest.mark.parametrize("cell_name", ["vanilla", "gru", "lstm", "rtu", "vanilla_sparse", "elstm"])
-def test_a_new_unit_is_not_heard_and_the_rest_is_as_it_was(cell_name: str, readout_name: str) -> None:
-    learner = make(cell_name, readout_name)
+def test_a_new_unit_is_not_heard_and_the_rest_is_as_it_was(
+    cell_name: str, readout_name: str, precision: Precision
+) -> None:
+    learner = make(cell_name, readout_name, precision=precision)
     state = learner.init_state([0, 1])
     fresh, outcome = np.zeros((2, 5), dtype=np.bool_), None
     for at in range(200):

@@ -1,4 +1,4 @@
-"""In which precision a rule keeps what is large."""
+"""In which precision a rule keeps what is large, and a learner its model."""
 
 from __future__ import annotations
 
