@@ -294,6 +294,6 @@ def events(
             filled[slot], rows_done[slot] = 0, n_params
             continue
         if np.isfinite(norm):
-            moved(weights, gradient, slot, cell_moments, optimizer, rates)
-        moved(above, of_readout, slot, readout_moments, optimizer, rates)
+            moved(weights, gradient, slot, cell_moments, optimizer, rates, slot, False)
+        moved(above, of_readout, slot, readout_moments, optimizer, rates, slot, False)
     return stop

@@ -6,6 +6,7 @@ from typing import Final, final
 
 import numpy as np
 
+from models.kernels.fetching import fetch
 from models.kernels.jit import inner
 from models.losses.squared import ERROR_MAX
 from models.optimizers.adam import Adam
@@ -79,8 +80,13 @@ def moved(
     moments: tuple[Array, Array, IntArray],
     optimizer: int,
     rates: Array,
+    after: int,
+    far: bool,
 ) -> None:
-    """Move a model's parameters along a gradient, (rows, units) both, by SGD or Adam; its count is the update's own."""
+    """Move a model's parameters along a gradient, (rows, units) both, by SGD or Adam; its count is the update's own.
+
+    Where models are far the moments of the one that comes after are asked for.
+    """
     rate, beta1, beta2, epsilon = rates
     firsts, seconds, counts = moments
     counts[slot] += 1
@@ -93,6 +99,8 @@ def moved(
     first_weight, second_weight = 1.0 - beta1 ** counts[slot], 1.0 - beta2 ** counts[slot]
     for j in range(len(params)):
         row, along, mean, square = params[j], gradient[j], firsts[slot, j], seconds[slot, j]
+        fetch(firsts[after, j], far)
+        fetch(seconds[after, j], far)
         for i in range(len(row)):
             mean[i] = beta1 * mean[i] + (1.0 - beta1) * along[i]
             square[i] = beta2 * square[i] + (1.0 - beta2) * along[i] * along[i]

@@ -7,11 +7,11 @@ what it needs.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from models.kernels.descent import ADAM, SGD, moved, squared_loss
+from models.kernels.descent import SGD, moved, squared_loss
 from models.kernels.diagonal_cells import (
     ELSTM,
     WORK_ROWS,
@@ -22,13 +22,10 @@ from models.kernels.diagonal_cells import (
     read_out,
     through_units,
 )
-from models.kernels.fetching import fetch_rows
+from models.kernels.fetching import fetch
 from models.kernels.jit import inner, jit
 from models.kernels.reductions import folded, norm_of
 from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
-
-SHARES: Final = 5
-"""In which the next event's model is fetched, while the event before is worked on."""
 
 
 class Room(NamedTuple):
@@ -85,24 +82,6 @@ def predicted(
 
 
 @inner
-def fetch_share(
-    share: int,
-    model: int,
-    params: Array,
-    trace: SingleOrDouble,
-    moments: tuple[Array, Array, IntArray],
-    optimizer: int,
-) -> None:
-    """Ask for the memory of a share of what is large in a model: few lines at a time, since a core waits for few at once."""
-    fetch_rows(params[model], share, SHARES)
-    for part in range(trace.shape[1]):
-        fetch_rows(trace[model, part], share, SHARES)
-    if optimizer == ADAM:
-        fetch_rows(moments[0][model], share, SHARES)
-        fetch_rows(moments[1][model], share, SHARES)
-
-
-@inner
 def add_squares(rows: SingleOrDouble, summed: Array) -> None:
     """Add the squares of (rows, n) to (n,), four rows at a time."""
     count, n = rows.shape
@@ -118,13 +97,19 @@ def add_squares(rows: SingleOrDouble, summed: Array) -> None:
 
 
 @inner
-def moved_by_trace(params: Array, credit: Array, trace: SingleOrDouble, rate: float) -> None:
-    """Move (q, n) down credit (n,) times trace (q, n), which is the gradient of a cell of one part; the credit is used up."""
+def moved_by_trace(
+    params: Array, credit: Array, trace: SingleOrDouble, rate: float, ahead: SingleOrDouble, far: bool
+) -> None:
+    """Move (q, n) down credit (n,) times trace (q, n), which is the gradient of a cell of one part; the credit is used up.
+
+    `ahead` is the next event's trace, (q, n), to be asked for where models are far.
+    """
     n_params, n = params.shape
     for i in range(n):
         credit[i] *= rate
     for j in range(n_params):
         row, traced = params[j], trace[j]
+        fetch(ahead[j], far)
         for i in range(n):
             row[i] -= credit[i] * traced[i]
 
@@ -164,16 +149,15 @@ def descent_events(
         weights, above = params[slot], readout[slot]
         here, traced = state[slot], trace[slot]
         after = slots[min(e + 1, len(slots) - 1)]
-        if far:
-            fetch_rows(state[after], 0, 1)
-            fetch_rows(readout[after], 0, 1)
-            fetch_share(0, after, params, trace, cell_moments, optimizer)
+        ahead, traced_ahead = params[after], trace[after]
+        for part in range(parts):
+            fetch(state[after, part], far)
+        for o in range(n_outputs):
+            fetch(readout[after, o], far)
         if kind == ELSTM:
-            elstm_step(weights, inputs[e], here, traced, work)
+            elstm_step(weights, inputs[e], here, traced, work, ahead, far)
         else:
-            complex_step(kind, weights, inputs[e], here, traced, work)
-        if far:
-            fetch_share(1, after, params, trace, cell_moments, optimizer)
+            complex_step(kind, weights, inputs[e], here, traced, work, ahead, far)
         predicted(kind, here, traced, above, features, slope, by_unit, prediction[e])
         if not scored[e]:
             continue
@@ -188,8 +172,6 @@ def descent_events(
                     of_readout[o, part * n + i] = error[o] * features[part, i]
         for o in range(n_outputs):
             of_readout[o, parts * n] = error[o]
-        if far:
-            fetch_share(2, after, params, trace, cell_moments, optimizer)
         for i in range(n):
             by_unit[i] = 0.0
         at_once = parts == 1 and optimizer == SGD  # then no gradient has to be written down
@@ -198,18 +180,14 @@ def descent_events(
             for i in range(n):
                 by_unit[i] *= credit[0, i] * credit[0, i]
         else:
-            through_units(credit, traced, gradient, by_unit)
+            through_units(credit, traced, gradient, by_unit, traced_ahead, far)
         norm = np.sqrt(folded(by_unit))
         if not norm <= usual and not norm_of(traced, by_unit) <= influence_max:
             begin_anew(here, traced)
             continue
         if np.isfinite(norm):
-            if far:
-                fetch_share(3, after, params, trace, cell_moments, optimizer)
             if at_once:
-                moved_by_trace(weights, credit[0], traced[0], rates[0])
+                moved_by_trace(weights, credit[0], traced[0], rates[0], traced_ahead[0], far)
             else:
-                moved(weights, gradient, slot, cell_moments, optimizer, rates)
-        if far:
-            fetch_share(4, after, params, trace, cell_moments, optimizer)
-        moved(above, of_readout, slot, readout_moments, optimizer, rates)
+                moved(weights, gradient, slot, cell_moments, optimizer, rates, after, far)
+        moved(above, of_readout, slot, readout_moments, optimizer, rates, after, far)

@@ -13,6 +13,7 @@ import numpy as np
 
 from models.cells.complex_units import DECAY_MIN, LOG_MAX
 from models.kernels.elementary import exp, fallen, tanh, turn
+from models.kernels.fetching import fetch
 from models.kernels.jit import inner
 from models.protocols import Array, SingleOrDouble
 
@@ -37,8 +38,13 @@ def weighed(x: Array, params: Array, first: int, summed: Array) -> None:
 
 
 @inner
-def elstm_step(params: Array, x: Array, state: Array, trace: SingleOrDouble, work: Array) -> None:
-    """Advance an eLSTM, state (1, n) and trace (1, q, n) in place, by inputs (m,); see `models.cells.elstm`."""
+def elstm_step(
+    params: Array, x: Array, state: Array, trace: SingleOrDouble, work: Array, ahead: Array, far: bool
+) -> None:
+    """Advance an eLSTM, state (1, n) and trace (1, q, n) in place, by inputs (m,); see `models.cells.elstm`.
+
+    `ahead` are the next event's parameters, (q, n), to be asked for where models are far.
+    """
     n, m = state.shape[1], len(x)
     before, hidden = work[0], state[0]
     candidate, forget, of_candidate, of_forget, transition = work[1], work[2], work[3], work[4], work[5]
@@ -64,9 +70,12 @@ def elstm_step(params: Array, x: Array, state: Array, trace: SingleOrDouble, wor
         slope, first = work[3 + gate], gate * (m + 2)
         for j in range(m):
             row, seen = trace[0, first + j], x[j]
+            fetch(ahead[first + j], far)
             for i in range(n):
                 row[i] = slope[i] * seen + transition[i] * row[i]
         row = trace[0, first + m]
+        fetch(ahead[first + m], far)
+        fetch(ahead[first + m + 1], far)
         for i in range(n):
             row[i] = slope[i] * before[i] + transition[i] * row[i]
         row = trace[0, first + m + 1]
@@ -151,9 +160,19 @@ def told(kind: int, state: Array, work: Array) -> None:
 
 @inner
 def complex_step(
-    kind: int, params: Array, x: Array, state: Array, trace: SingleOrDouble, work: Array
+    kind: int,
+    params: Array,
+    x: Array,
+    state: Array,
+    trace: SingleOrDouble,
+    work: Array,
+    ahead: Array,
+    far: bool,
 ) -> None:
-    """Advance an RTU or an LRU, state (2, n) and trace (2, q, n) in place; see `models.cells.rtu` and `.lru`."""
+    """Advance an RTU or an LRU, state (2, n) and trace (2, q, n) in place; see `models.cells.rtu` and `.lru`.
+
+    `ahead` as for `elstm_step`.
+    """
     n, m = state.shape[1], len(x)
     real, imaginary, gain, drive, immediate, back = work[0], work[1], work[2], work[6:8], work[8:14], work[14]
     first = 2 if kind == RTU else 3
@@ -166,6 +185,7 @@ def complex_step(
     for i in range(n):
         back[i] = -imaginary[i]
     for j in range(first):  # rate, phase, and an LRU's gain
+        fetch(ahead[j], far)
         turned(trace[0, j], trace[1, j], real, imaginary, immediate[2 * j], 1.0)
         row, to_im = trace[1, j], immediate[2 * j + 1]
         for i in range(n):
@@ -174,6 +194,7 @@ def complex_step(
         across = back if part == 1 else imaginary
         for j in range(m):
             at = first + part * m + j
+            fetch(ahead[at], far)
             turned(trace[part, at], trace[1 - part, at], real, across, gain, x[j])
     for part in range(2):
         row, pushed = state[part], drive[part]
@@ -219,14 +240,18 @@ def begin_anew(state: Array, trace: SingleOrDouble) -> None:
 
 
 @inner
-def through_units(credit: Array, trace: SingleOrDouble, gradient: Array, squares: Array) -> None:
+def through_units(
+    credit: Array, trace: SingleOrDouble, gradient: Array, squares: Array, ahead: SingleOrDouble, far: bool
+) -> None:
     """Write eq. (2) of `RtrlTrace` for a credit (k, n) and a trace (k, q, n): the gradient, (q, n).
 
-    Its squares are added to `squares`, (n,), unit by unit.
+    Its squares are added to `squares`, (n,), unit by unit. `ahead` is the next event's trace, to be asked for where models are far.
     """
     parts, n_params, n = trace.shape
     for j in range(n_params):
         row, of_first, traced = gradient[j], credit[0], trace[0, j]
+        for part in range(parts):
+            fetch(ahead[part, j], far)
         if parts == 1:
             for i in range(n):
                 row[i] = of_first[i] * traced[i]

@@ -17,6 +17,7 @@ from models.kernels.diagonal_cells import (
     through_units,
 )
 from models.kernels.diagonal_updates import EKF, OBGD, bounded_steps, is_data, kalman, least_squares, scaled
+from models.kernels.fetching import fetch
 from models.kernels.jit import inner, jit
 from models.kernels.reductions import folded, norm_of
 from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
@@ -66,6 +67,8 @@ def derivatives(
     gradients: Array,
     jacobian: Array,
     squares: Array,
+    ahead: SingleOrDouble,
+    far: bool,
 ) -> None:
     """Write what each output owes to the cell, (o, q, n), and to all parameters, unit by unit and then the readout's, (o, N)."""
     parts, n_params, n = trace.shape
@@ -77,7 +80,7 @@ def derivatives(
         for part in range(parts):
             for i in range(n):
                 credit[part, i] = readout[o, part * n + i] * slope[part, i]
-        through_units(credit, trace, gradients[o], squares)
+        through_units(credit, trace, gradients[o], squares, ahead, far and o == 0)
         for i in range(n):
             for j in range(n_params):
                 jacobian[o, i * n_params + j] = gradients[o, j, i]
@@ -102,6 +105,7 @@ def filter_events(
     of_cell: Array,
     of_readout: Array,
     scales: tuple[Array, Array, IntArray],
+    far: bool,
     slots: IntArray,
     inputs: Array,
     targets: Array,
@@ -114,7 +118,7 @@ def filter_events(
 
     `constants` are the optimizer's: learning rate and kappa; process noise, greatest mean of P's diagonal, gate, memory and
     whether the noise is estimated; or the forgetting. `of_cell` and `of_readout` are covariances, (capacity, groups, size,
-    size), `scales` the filter's median, variance and count; empty where the optimizer has none.
+    size), `scales` the filter's median, variance and count; empty where the optimizer has none. `far` as for `descent_events`.
     """
     usual, influence_max, error_max = limits
     n = state.shape[2]
@@ -125,17 +129,22 @@ def filter_events(
         slot = slots[e]
         weights, above = params[slot], readout[slot]
         here, traced = state[slot], trace[slot]
+        after = slots[min(e + 1, len(slots) - 1)]
+        for part in range(state.shape[1]):
+            fetch(state[after, part], far)
+        for o in range(n_outputs):
+            fetch(readout[after, o], far)
         if kind == ELSTM:
-            elstm_step(weights, inputs[e], here, traced, work)
+            elstm_step(weights, inputs[e], here, traced, work, params[after], far)
         else:
-            complex_step(kind, weights, inputs[e], here, traced, work)
+            complex_step(kind, weights, inputs[e], here, traced, work, params[after], far)
         predicted(kind, here, traced, above, features, slope, by_unit, prediction[e])
         if not scored[e]:
             continue
         loss[e] = squared_loss(prediction[e], targets[e], error_max, error)
         for o in range(n_outputs):
             error[o] = -error[o]  # a filter's is the target less the prediction
-        derivatives(traced, above, features, slope, credit, gradients, jacobian, by_unit)
+        derivatives(traced, above, features, slope, credit, gradients, jacobian, by_unit, trace[after], far)
         if not np.sqrt(folded(by_unit)) <= usual and not norm_of(traced, by_unit) <= influence_max:
             begin_anew(here, traced)
             continue
@@ -158,14 +167,36 @@ def filter_events(
                 gain,
                 spare,
                 update,
+                of_cell[after],
+                of_readout[after],
+                far,
             )
         else:
             for a in range(n_all):
                 update[a] = 0.0
             for o in range(n_outputs):
-                least_squares(jacobian[o], error[o], constants[0], of_cell[slot], 0, gain, update)
+                asks = far and o == 0
                 least_squares(
-                    jacobian[o], error[o], constants[0], of_readout[slot], n * n_params, gain, update
+                    jacobian[o],
+                    error[o],
+                    constants[0],
+                    of_cell[slot],
+                    0,
+                    gain,
+                    update,
+                    of_cell[after],
+                    asks,
+                )
+                least_squares(
+                    jacobian[o],
+                    error[o],
+                    constants[0],
+                    of_readout[slot],
+                    n * n_params,
+                    gain,
+                    update,
+                    of_readout[after],
+                    asks,
                 )
         for i in range(n):
             for j in range(n_params):

@@ -139,6 +139,7 @@ class FilterTwin:
                 slabs.get("update.variance", no_scale),
                 slabs.get("update.label_count", no_count),
             ),
+            are_far(slabs),
             *plain(slots, inputs, targets, scored),
             prediction,
             loss,

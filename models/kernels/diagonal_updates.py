@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from models.kernels.fetching import fetch
 from models.kernels.jit import inner
 from models.kernels.reductions import folded
 from models.optimizers.ekf import NORMAL_FROM_MEDIAN, WARM_UP
@@ -59,14 +60,15 @@ def gains(covariance: Array, slope: Array, first: int, gain: Array) -> None:
 
 
 @inner
-def narrowed(covariance: Array, first: int, root: Array) -> None:
-    """Take a vector's product with itself from P, eq. (3) of `Ekf`."""
+def narrowed(covariance: Array, first: int, root: Array, ahead: Array, far: bool) -> None:
+    """Take a vector's product with itself from P, eq. (3) of `Ekf`; `ahead` is the next event's P, to be asked for where models are far."""
     groups, size = covariance.shape[:2]
     for g in range(groups):
         at = first + g * size
         block, own = covariance[g], root[at : at + size]
         for b in range(size):
             weight, row = own[b], block[b]
+            fetch(ahead[g, b], far)
             for a in range(size):
                 row[a] -= weight * own[a]
 
@@ -119,8 +121,14 @@ def kalman(
     gain: Array,
     room: Array,
     update: Array,
+    ahead_of_cell: Array,
+    ahead_of_readout: Array,
+    far: bool,
 ) -> None:
-    """Write what eq. (1) to (4) of `Ekf` add, (N,); P of a model in place, in two blocks, of which the second may be empty."""
+    """Write what eq. (1) to (4) of `Ekf` add, (N,); P of a model in place, in two blocks, of which the second may be empty.
+
+    The next event's P, `ahead`, is asked for where models are far.
+    """
     first = of_cell.shape[0] * of_cell.shape[1]
     for a in range(len(update)):
         update[a] = 0.0
@@ -135,8 +143,8 @@ def kalman(
             update[a] += gain[a] * share
         for a in range(len(update)):
             gain[a] /= deviation
-        narrowed(of_cell, 0, gain)
-        narrowed(of_readout, first, gain)
+        narrowed(of_cell, 0, gain, ahead_of_cell, far and j == 0)
+        narrowed(of_readout, first, gain, ahead_of_readout, far and j == 0)
     widened(of_cell, process_noise, trace_max)
     widened(of_readout, process_noise, trace_max)
 
@@ -150,8 +158,10 @@ def least_squares(
     first: int,
     gain: Array,
     update: Array,
+    ahead: Array,
+    far: bool,
 ) -> None:
-    """Add what eq. (1) of `Rls` gives for one output, group by group; P of a model's block in place."""
+    """Add what eq. (1) of `Rls` gives for one output, group by group; P of a model's block in place; `ahead` as for `narrowed`."""
     groups, size = covariance.shape[:2]
     for g in range(groups):
         at = first + g * size
@@ -180,6 +190,7 @@ def least_squares(
             own[a] /= deviation
         for b in range(size):
             weight, row = own[b], block[b]
+            fetch(ahead[g, b], far)
             for a in range(size):
                 row[a] = (row[a] - weight * own[a]) * growth
 

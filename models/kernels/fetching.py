@@ -1,4 +1,8 @@
-"""To ask for memory before it is needed: an event's model lies anywhere among thousands, and the caches cannot guess which is next."""
+"""To ask for memory before it is needed: an event's model lies anywhere among thousands, and the caches cannot guess which is next.
+
+A row is asked for beside each row that is worked on: memory hands out lines one by one, and a core waits for few at once. It is
+asked for into the second of a core's caches, since the first holds little more than the model at work.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ else:
 
     @_intrinsic  # type: ignore[untyped-decorator]  # numba has few types
     def ask(typing: object, row: Any, place: Any) -> tuple[Any, Any]:  # noqa: ARG001  by their names it is called
-        """Ask for the memory of a row's byte, which will be read and written; nothing waits for it."""
+        """Ask for the memory of a row's byte; nothing waits for it."""
 
         def build(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
             byte, count = _code.voidptr_t, _code.int32_t
@@ -36,18 +40,17 @@ else:
             address = builder.gep(builder.bitcast(held.data, byte), [arguments[1]])
             form = _code.ir.FunctionType(_code.ir.VoidType(), [byte, count, count, count])
             prefetch = _code.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
-            to_write, into_all_caches, of_data = count(1), count(3), count(1)
-            builder.call(prefetch, [address, to_write, into_all_caches, of_data])
+            to_read, into_second_cache, of_data = count(0), count(2), count(1)
+            builder.call(prefetch, [address, to_read, into_second_cache, of_data])
             return context.get_dummy_value()
 
         return _types.void(row, _types.intp), build
 
 
 @inner
-def fetch_rows(rows: SingleOrDouble, share: int, shares: int) -> None:
-    """Ask for the memory of a share of (rows, n)."""
-    for j in range(share * len(rows) // shares, (share + 1) * len(rows) // shares):
-        row = rows[j]
+def fetch(row: SingleOrDouble, far: bool) -> None:
+    """Ask for the memory of a row, (n,), where models are far."""
+    if far:
         for place in range(0, len(row) * row.itemsize, LINE_BYTES):
             ask(row, place)
 

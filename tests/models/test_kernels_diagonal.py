@@ -133,7 +133,7 @@ def test_models_in_single_precision_are_near_and_half_as_large(
     assert single.bytes_per_model() == double.bytes_per_model() - sum(near[name].nbytes for name in halved)
 
 
-@pytest.mark.parametrize("update", DESCENTS)
+@pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("cell_name", CELL_NAMES)
 def test_memory_that_is_asked_for_beforehand_changes_no_bit(
     cell_name: str, update: str, monkeypatch: pytest.MonkeyPatch
