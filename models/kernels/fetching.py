@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from models.kernels.jit import compiler, inner
-from models.protocols import SingleOrDouble, State
+from models.protocols import Array, IntArray, SingleOrDouble, State
+
+SHARES: Final = 5
+"""In which a record is asked for that is not worked on row by row."""
 
 LINE_BYTES: Final = 64
 """What memory hands out at a time."""
@@ -53,6 +56,14 @@ def fetch(row: SingleOrDouble, far: bool) -> None:
     if far:
         for place in range(0, len(row) * row.itemsize, LINE_BYTES):
             ask(row, place)
+
+
+@inner
+def fetch_share(row: Array, parts: IntArray, share: int, far: bool) -> None:
+    """Ask for a share, of SHARES, of the memory of parts of a row, (P, 2), each from one place up to another, where models are far."""
+    for part in range(len(parts)):
+        first, size = parts[part, 0], parts[part, 1] - parts[part, 0]
+        fetch(row[first + share * size // SHARES : first + (share + 1) * size // SHARES], far)
 
 
 def are_far(slabs: State) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.experts.recovery import ATTEND, CLIP, SKIP, WINSORISE
+from models.kernels.fetching import fetch_share
 from models.kernels.forecaster_beside import put_beside
 from models.kernels.forecaster_challengers import challengers_forecast, challengers_learn, end_event
 from models.kernels.forecaster_drift import drift_update, watched_inputs
@@ -40,7 +41,7 @@ from models.kernels.forecaster_work import (
     Work,
     clear,
     copied_parts,
-    copied_whole,
+    copied_record,
     experts_at,
     flags_at,
 )
@@ -221,6 +222,7 @@ def events(
     pools: IntArray,
     shared: IntArray,
     shared_ints: IntArray,
+    far: bool,
     n_targets: int,
     times: Array,
     levels: Array,
@@ -264,6 +266,7 @@ def events(
         pools: of each series' pool, negative for none, (B,).
         shared: parts of `floats` that series share with their pools, (S, 2).
         shared_ints: as above.
+        far: whether the next series' records are asked for beforehand.
         n_targets: K.
         times: of the events, in seconds, (B,).
         levels: the values, NaN where one is missing, (B K,).
@@ -286,17 +289,16 @@ def events(
     """
     at, size, c, at_born = places[0], sizes[0], constants[0], places_born[0]
     for b in range(len(rows)):
-        first, pool = rows[b], pools[b]
+        first, pool, after = rows[b], pools[b], rows[min(b + 1, len(rows) - 1)]
         fine, attends = True, False
         for k in range(n_targets):
             if pool >= 0:
                 copied_parts(floats[pool + k], floats[first + k], shared)
                 copied_parts(ints[pool + k], ints[first + k], shared_ints)
-            copied_parts(floats[first + k], saved[k], parts)
-            copied_whole(ints[first + k], saved_ints[k])
-            copied_whole(flags[first + k], saved_flags[k])
-        for k in range(n_targets):
             f, i, g = floats[first + k], ints[first + k], flags[first + k]
+            copied_record(f, i, g, saved[k], saved_ints[k], saved_flags[k], parts)
+        for k in range(n_targets):
+            f, i, g, ahead = floats[first + k], ints[first + k], flags[first + k], floats[after + k]
             place = b * n_targets + k
             level, row, row_flags = levels[place], told[place], told_flags[place]
             asked[place] = False
@@ -307,10 +309,12 @@ def events(
             if not begun:
                 say_nothing(f, at, size, c, horizons, row, w)
                 continue
+            fetch_share(ahead, parts, 0, far)
             awaited = expected(f, i, at, horizons)
             if not observed:
                 level = awaited
             score(f, i, g, at, size, c, horizons, level, observed, row, row_flags, w)
+            fetch_share(ahead, parts, 1, far)
             fine = (
                 learn(
                     f,
@@ -333,6 +337,7 @@ def events(
                 )
                 and fine
             )
+            fetch_share(ahead, parts, 2, far)
             challengers_learn(f, i, g, at_born, born, size, c, roots[n_targets + k], w)
             scale, increment, counted = advance(
                 f,
@@ -357,19 +362,21 @@ def events(
                 watched[place],
                 w,
             )
+            fetch_share(ahead, parts, 3, far)
             room = denominators[n_targets + k]
             challengers_forecast(f, i, g, at_born, born, size, c, increment, counted, room, w)
             drift_update(f, i, at, c, watched[place], signals[place])
+            fetch_share(ahead, parts, 4, far)
             fine = publish(f, i, g, at, size, c, horizons, level, scale, row, w, stacking) and fine
             tell(f, i, g, at, size, scale, row, row_flags)
             attends = attends or row[experts_at(size) + 3 * size.horizons * size.experts + GUARD] >= ATTEND
         sound[b] = fine
         if fine:
             for k in range(n_targets):
-                f, i, own = floats[first + k], ints[first + k], n_targets + k
-                settle_covariances(f, i, at, of, size, c, denominators[k], roots[k])
+                f, i, own, ahead = floats[first + k], ints[first + k], n_targets + k, floats[after + k]
+                settle_covariances(f, i, at, of, size, c, denominators[k], roots[k], ahead, far)
                 asked[b * n_targets + k] = end_event(
-                    f, i, at, at_born, born, size, c, denominators[own], roots[own]
+                    f, i, at, at_born, born, size, c, denominators[own], roots[own], ahead, far
                 )
                 if pool >= 0:
                     copied_parts(f, floats[pool + k], shared)
@@ -378,7 +385,6 @@ def events(
                 return b + 1
         else:
             for k in range(n_targets):
-                copied_parts(saved[k], floats[first + k], parts)
-                copied_whole(saved_ints[k], ints[first + k])
-                copied_whole(saved_flags[k], flags[first + k])
+                f, i, g = floats[first + k], ints[first + k], flags[first + k]
+                copied_record(saved[k], saved_ints[k], saved_flags[k], f, i, g, parts)
     return len(rows)

@@ -86,13 +86,18 @@ def end_event(
     c: Constants,
     denominators: Array,
     root: Array,
+    ahead: Array,
+    far: bool,
 ) -> bool:
-    """Twin of `Reaction.end_event`, behind what challengers take into their covariances: return whether `react` has to be called."""
+    """Twin of `Reaction.end_event`, behind what challengers take into their covariances: return whether `react` has to be called.
+
+    `ahead` as for `settle_covariances`.
+    """
     if i[at.scale_seen] == 0:
         return False
     asked = False
     if size.challengers and i[at.challenge_age] > 0:
-        settle_covariances(f, i, at_born, born, size, c, denominators, root)
+        settle_covariances(f, i, at_born, born, size, c, denominators, root, ahead, far)
         i[at.challenge_age] += 1
         asked = i[at.challenge_age] > c.challenge_events
         for e in range(size.experts):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.kernels.fetching import fetch
 from models.kernels.forecaster_parts import Constants, Experts, Places, clipped
 from models.kernels.forecaster_watch import turned, watch_step, watch_units
 from models.kernels.forecaster_work import RECURRENT, Sizes, Work
@@ -61,9 +62,17 @@ def readout_gain(
 
 @inner
 def readout_settle(
-    floats: Array, of: Experts, e: int, forgetting: float, row: int, c: Constants, denominators: Array
+    floats: Array,
+    of: Experts,
+    e: int,
+    forgetting: float,
+    row: int,
+    c: Constants,
+    denominators: Array,
+    ahead: Array,
+    far: bool,
 ) -> None:
-    """Twin of the other half of `rls_gain`: take an expert's inputs into its covariance."""
+    """Twin of the other half of `rls_gain`: take an expert's inputs into its covariance; `ahead` as for `settle_covariances`."""
     n, covariance = of.inputs[e], of.covariance_at[e]
     denominator = denominators[e]
     if not np.isfinite(denominator):
@@ -75,7 +84,9 @@ def readout_settle(
         trace += floats[covariance + i * (n + 1)]
     growth = 1.0 / forgetting if trace < c.trace_ceiling * n else 1.0
     for i in range(n):
-        factor, own = denominator * gain[i], floats[covariance + i * n : covariance + (i + 1) * n]
+        start, end = covariance + i * n, covariance + (i + 1) * n
+        factor, own = denominator * gain[i], floats[start:end]
+        fetch(ahead[start:end], far)
         for j in range(n):
             own[j] = (own[j] - factor * gain[j]) * growth
 

@@ -55,13 +55,18 @@ def settle_covariances(
     c: Constants,
     denominators: Array,
     root: Array,
+    ahead: Array,
+    far: bool,
 ) -> None:
-    """Take a target's inputs at this event, and what it taught a filter, into the covariances; nothing where it never had a value."""
+    """Take a target's inputs at this event, and what it taught a filter, into the covariances; nothing where it never had a value.
+
+    The covariances in the next series' record, `ahead`, are asked for where models are far.
+    """
     if i[at.scale_seen] == 0:
         return
     row = (i[at.clock_count] - 1) % size.rows
     for e in range(size.experts):
         if of.inputs[e] > 0:
-            readout_settle(f, of, e, forgets(i, at, of, e, c), row, c, denominators)
+            readout_settle(f, of, e, forgets(i, at, of, e, c), row, c, denominators, ahead, far)
     if size.descent == FILTER:
-        filter_settle(f, at, size, c, root)
+        filter_settle(f, at, size, c, root, ahead, far)

@@ -25,6 +25,7 @@ from models.kernels import forecaster as kernel
 from models.kernels import forecaster_updates as updates
 from models.kernels import forecaster_work as work
 from models.kernels.arrays import laid
+from models.kernels.fetching import are_far
 from models.kernels.forecaster_constants import constants_of
 from models.kernels.forecaster_drift import Others, detect_others, others_of
 from models.kernels.forecaster_parts import Constants, Experts, Places
@@ -175,6 +176,7 @@ class ForecasterTwin:
             slots * n_targets,
             pools * n_targets,
             *self._shared,
+            n_rows > 1 and are_far({"floats": floats}),
             n_targets,
             laid(times, np.float64),
             laid(values, np.float64).reshape(-1),

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from models.experts.watch import RATE_FACTOR, UPDATE_RATIO
+from models.kernels.fetching import fetch
 from models.kernels.forecaster_experts import hasty_rate, readout_learn
 from models.kernels.forecaster_parts import Constants, Experts, Places
 from models.kernels.forecaster_work import RECURRENT, Sizes, Work
@@ -217,8 +218,13 @@ def bounded_error(
 
 
 @inner
-def filter_settle(floats: Array, at: Places, size: Sizes, c: Constants, root: Array) -> None:
-    """Take what `filtered` wrote from P, and add the process noise where there is room: eq. (3) and (4) of `Ekf`."""
+def filter_settle(
+    floats: Array, at: Places, size: Sizes, c: Constants, root: Array, ahead: Array, far: bool
+) -> None:
+    """Take what `filtered` wrote from P, and add the process noise where there is room: eq. (3) and (4) of `Ekf`.
+
+    `ahead` as for `settle_covariances`.
+    """
     n_params = len(root) - 1
     if root[n_params] == 0.0:
         return
@@ -227,7 +233,9 @@ def filter_settle(floats: Array, at: Places, size: Sizes, c: Constants, root: Ar
         first, trace = at.recurrent_optimizer_covariance_0 + group * width * width, 0.0
         own = root[group * width : (group + 1) * width]
         for b in range(width):
-            weight, row = own[b], floats[first + b * width : first + (b + 1) * width]
+            start, end = first + b * width, first + (b + 1) * width
+            weight, row = own[b], floats[start:end]
+            fetch(ahead[start:end], far)
             for a in range(width):
                 row[a] -= weight * own[a]
             trace += row[b]

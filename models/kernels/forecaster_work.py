@@ -9,6 +9,7 @@ import numpy as np
 from models.experts.watch import FIGURES as WATCHED
 from models.kernels.jit import inner, lent
 from models.protocols import Array, BoolArray, IntArray
+from models.records import Record
 
 LAST_VALUE: Final = 0
 SEASONAL: Final = 1
@@ -87,18 +88,28 @@ def flags_at(size: Sizes) -> int:
 
 
 @inner
-def copied_whole(source: Array, target: Array) -> None:
+def copied_whole(source: Record, target: Record) -> None:
     """Write an array over another."""
     for i in range(len(source)):
         target[i] = source[i]
 
 
 @inner
-def copied_parts(source: Array, target: Array, parts: IntArray) -> None:
+def copied_parts(source: Record, target: Record, parts: IntArray) -> None:
     """Write parts of an array over those of another: parts are (P, 2), each from one place up to another."""
     for part in range(len(parts)):
         for i in range(parts[part, 0], parts[part, 1]):
             target[i] = source[i]
+
+
+@inner
+def copied_record(
+    f: Array, i: IntArray, g: BoolArray, to_f: Array, to_i: IntArray, to_g: BoolArray, parts: IntArray
+) -> None:
+    """Write a record over another: of its floats these parts."""
+    copied_parts(f, to_f, parts)
+    copied_whole(i, to_i)
+    copied_whole(g, to_g)
 
 
 @inner

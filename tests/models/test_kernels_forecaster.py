@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models.bank import Bank, NonFiniteError
+from models.kernels import fetching
 from models.kernels import forecaster as kernel
 from models.specification import PROFILES, Specification, from_profile
 from tests.models.streams import (
@@ -99,6 +100,33 @@ def test_a_whole_run_stays_with_numpy(name: str) -> None:
     stream = together(whole, gaps)
     twin, plain, slots = banks(specification, 4)
     assert_alike(run(twin, slots, stream), run(plain, slots, stream), tolerance=1e-8)
+
+
+@pytest.mark.parametrize(
+    "specification",
+    [
+        from_profile("fast"),
+        from_profile("pooled"),
+        SPECIFICATIONS["targets that see each other"],
+        replace(SMALL, drift_reaction="challenger"),
+    ],
+    ids=["fast", "pooled", "two targets", "challengers"],
+)
+def test_memory_that_is_asked_for_beforehand_changes_no_bit(
+    specification: Specification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = make_stream(specification, rows=600, series=3, missing=0.1)
+    stream.values[400:] *= 5.0  # a drift, with which challengers begin
+    near, far = Bank(specification), Bank(specification)
+    slots = [near.admit() for _ in range(3)]
+    assert slots == [far.admit() for _ in range(3)]
+    expected = run(near, slots, stream)
+    monkeypatch.setattr(fetching, "NEAR_BYTES", 0)
+    found = run(far, slots, stream)
+    assert all(is_same(found[name], expected[name]) for name in expected)
+    assert all(state_bytes(far, slot) == state_bytes(near, slot) for slot in slots)
+    if specification.drift_reaction == "challenger":
+        assert any(near.snapshot(slot)["challenge/age"].any() for slot in slots)
 
 
 @pytest.mark.parametrize("compiled", [True, False])
