@@ -13,6 +13,7 @@ from typing import final
 import numpy as np
 
 from models.kernels import Kernel, fused_for, loop_for
+from models.kernels.arrays import aligned
 from models.learner import NonFiniteError, OnlineLearner
 from models.protocols import Array, BoolArray, Fields, IntArray, State
 
@@ -70,7 +71,7 @@ class LearnerBank:
         row = {name: np.asarray(value) for name, value in learner.init_row().items()}
         self._capacity = max(1, capacity)
         self._slabs: State = {
-            name: np.zeros((self._capacity, *value.shape), dtype=value.dtype) for name, value in row.items()
+            name: aligned((self._capacity, *value.shape), value.dtype) for name, value in row.items()
         }
         self._free = list(range(self._capacity - 1, -1, -1))
         self._used = np.zeros(self._capacity, dtype=np.bool_)
@@ -206,7 +207,8 @@ class LearnerBank:
 
     def _grow(self) -> None:
         for name, slab in self._slabs.items():
-            self._slabs[name] = np.concatenate((slab, np.zeros_like(slab)))
+            self._slabs[name] = aligned((2 * self._capacity, *slab.shape[1:]), slab.dtype)
+            self._slabs[name][: self._capacity] = slab
         self._used = np.concatenate((self._used, np.zeros_like(self._used)))
         self._free.extend(range(2 * self._capacity - 1, self._capacity - 1, -1))
         self._capacity *= 2

@@ -11,7 +11,7 @@ from models.kernels.jit import inner
 from models.losses.squared import ERROR_MAX
 from models.optimizers.adam import Adam
 from models.optimizers.sgd import Sgd
-from models.protocols import Array, IntArray, State
+from models.protocols import Array, IntArray, SingleOrDouble, State
 from models.updates import GRADIENT_USUAL, INFLUENCE_MAX, Descent, Update
 
 SGD: Final = 0
@@ -74,7 +74,7 @@ def squared_loss(prediction: Array, target: Array, error_max: float, error: Arra
 
 @inner
 def moved(
-    params: Array,
+    params: SingleOrDouble,
     gradient: Array,
     slot: int,
     moments: tuple[Array, Array, IntArray],

@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.kernels.arrays import aligned
 from models.kernels.descent import SGD, moved, squared_loss
 from models.kernels.diagonal_cells import (
     ELSTM,
+    PASSED_ROWS,
     WORK_ROWS,
     begin_anew,
     complex_step,
@@ -29,7 +31,10 @@ from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
 
 
 class Room(NamedTuple):
-    """Room for what an event needs on its way: of n units, k parts, q parameters a unit and o outputs."""
+    """Room for what an event needs on its way: of n units, k parts, q parameters a unit and o outputs.
+
+    The last two are of the trace's precision.
+    """
 
     work: Array
     by_unit: Array
@@ -39,28 +44,44 @@ class Room(NamedTuple):
     gradient: Array
     of_readout: Array
     error: Array
+    passed: SingleOrDouble
+    seen: SingleOrDouble
 
 
-def room_for(units: int, parts: int, params: int, outputs: int) -> Room:
-    """Return room for the events of a cell of these sizes."""
+class Sizes(NamedTuple):
+    """Of a learner: units, parts, parameters a unit, outputs and inputs, and the precision of its traces."""
+
+    units: int
+    parts: int
+    params: int
+    outputs: int
+    inputs: int
+    precision: str
+
+
+def room_for(size: Sizes) -> Room:
+    """Return room for the events of a learner of these sizes."""
+    n, parts = size.units, size.parts
     return Room(
-        work=np.empty((WORK_ROWS, units)),
-        by_unit=np.empty(units),
-        features=np.empty((parts, units)),
-        slope=np.empty((parts, units)),
-        credit=np.empty((parts, units)),
-        gradient=np.empty((params, units)),
-        of_readout=np.empty((outputs, parts * units + 1)),
-        error=np.empty(outputs),
+        work=aligned((WORK_ROWS, n)),
+        by_unit=aligned((n,)),
+        features=aligned((parts, n)),
+        slope=aligned((parts, n)),
+        credit=aligned((parts, n)),
+        gradient=aligned((size.params, n)),
+        of_readout=aligned((size.outputs, parts * n + 1)),
+        error=aligned((size.outputs,)),
+        passed=aligned((PASSED_ROWS, n), size.precision),
+        seen=aligned((size.inputs,), size.precision),
     )
 
 
 @inner
 def predicted(
     kind: int,
-    state: Array,
+    state: SingleOrDouble,
     trace: SingleOrDouble,
-    readout: Array,
+    readout: SingleOrDouble,
     features: Array,
     slope: Array,
     room: Array,
@@ -98,20 +119,26 @@ def add_squares(rows: SingleOrDouble, summed: Array) -> None:
 
 @inner
 def moved_by_trace(
-    params: Array, credit: Array, trace: SingleOrDouble, rate: float, ahead: SingleOrDouble, far: bool
+    params: SingleOrDouble,
+    credit: Array,
+    trace: SingleOrDouble,
+    rate: float,
+    step: SingleOrDouble,
+    ahead: SingleOrDouble,
+    far: bool,
 ) -> None:
-    """Move (q, n) down credit (n,) times trace (q, n), which is the gradient of a cell of one part; the credit is used up.
+    """Move (q, n) down credit (n,) times trace (q, n), which is the gradient of a cell of one part; `step`, (n,), is room in its precision.
 
     `ahead` is the next event's trace, (q, n), to be asked for where models are far.
     """
     n_params, n = params.shape
     for i in range(n):
-        credit[i] *= rate
+        step[i] = rate * credit[i]
     for j in range(n_params):
         row, traced = params[j], trace[j]
         fetch(ahead[j], far)
         for i in range(n):
-            row[i] -= credit[i] * traced[i]
+            row[i] -= step[i] * traced[i]
 
 
 @jit
@@ -120,9 +147,9 @@ def descent_events(
     optimizer: int,
     rates: Array,
     limits: Array,
-    params: Array,
-    state: Array,
-    readout: Array,
+    params: SingleOrDouble,
+    state: SingleOrDouble,
+    readout: SingleOrDouble,
     trace: SingleOrDouble,
     cell_moments: tuple[Array, Array, IntArray],
     readout_moments: tuple[Array, Array, IntArray],
@@ -143,7 +170,7 @@ def descent_events(
     usual, influence_max, error_max = limits
     _, parts, n = state.shape
     n_outputs = readout.shape[1]
-    work, by_unit, features, slope, credit, gradient, of_readout, error = room
+    work, by_unit, features, slope, credit, gradient, of_readout, error, passed, seen = room
     for e in range(len(slots)):
         slot = slots[e]
         weights, above = params[slot], readout[slot]
@@ -155,7 +182,7 @@ def descent_events(
         for o in range(n_outputs):
             fetch(readout[after, o], far)
         if kind == ELSTM:
-            elstm_step(weights, inputs[e], here, traced, work, ahead, far)
+            elstm_step(weights, inputs[e], here, traced, work, passed, seen, ahead, far)
         else:
             complex_step(kind, weights, inputs[e], here, traced, work, ahead, far)
         predicted(kind, here, traced, above, features, slope, by_unit, prediction[e])
@@ -187,7 +214,7 @@ def descent_events(
             continue
         if np.isfinite(norm):
             if at_once:
-                moved_by_trace(weights, credit[0], traced[0], rates[0], traced_ahead[0], far)
+                moved_by_trace(weights, credit[0], traced[0], rates[0], passed[0], traced_ahead[0], far)
             else:
                 moved(weights, gradient, slot, cell_moments, optimizer, rates, after, far)
         moved(above, of_readout, slot, readout_moments, optimizer, rates, after, far)

@@ -23,11 +23,13 @@ LRU: Final = 2
 
 WORK_ROWS: Final = 16
 """Rows of n that a step needs room for."""
+PASSED_ROWS: Final = 4
+"""And those in the precision of the trace."""
 FINITE_MAX: Final = float(np.finfo(np.float64).max)
 
 
 @inner
-def weighed(x: Array, params: Array, first: int, summed: Array) -> None:
+def weighed(x: Array, params: SingleOrDouble, first: int, summed: Array) -> None:
     """Put sum over j of x[j] params[first + j] into `summed`, (n,)."""
     for i in range(len(summed)):
         summed[i] = 0.0
@@ -38,18 +40,59 @@ def weighed(x: Array, params: Array, first: int, summed: Array) -> None:
 
 
 @inner
+def advanced(
+    trace: SingleOrDouble,
+    first: int,
+    slope: SingleOrDouble,
+    transition: SingleOrDouble,
+    past: SingleOrDouble,
+    seen: SingleOrDouble,
+    ahead: SingleOrDouble,
+    far: bool,
+) -> None:
+    """Advance the traces of an eLSTM's gate, (q, n), from the row `first` on: what came in, (m,), its own past, (n,), and 1."""
+    n, m = len(past), len(seen)
+    for j in range(m):
+        row, weight = trace[first + j], seen[j]
+        fetch(ahead[first + j], far)
+        for i in range(n):
+            row[i] = slope[i] * weight + transition[i] * row[i]
+    row = trace[first + m]
+    fetch(ahead[first + m], far)
+    fetch(ahead[first + m + 1], far)
+    for i in range(n):
+        row[i] = slope[i] * past[i] + transition[i] * row[i]
+    row = trace[first + m + 1]
+    for i in range(n):
+        row[i] = slope[i] + transition[i] * row[i]
+
+
+@inner
 def elstm_step(
-    params: Array, x: Array, state: Array, trace: SingleOrDouble, work: Array, ahead: Array, far: bool
+    params: SingleOrDouble,
+    x: Array,
+    state: SingleOrDouble,
+    trace: SingleOrDouble,
+    work: Array,
+    passed: SingleOrDouble,
+    seen: SingleOrDouble,
+    ahead: SingleOrDouble,
+    far: bool,
 ) -> None:
     """Advance an eLSTM, state (1, n) and trace (1, q, n) in place, by inputs (m,); see `models.cells.elstm`.
 
+    What the trace is advanced with stands in `passed` and `seen`, (m,), in its own precision, so that no number of it is converted.
     `ahead` are the next event's parameters, (q, n), to be asked for where models are far.
     """
     n, m = state.shape[1], len(x)
     before, hidden = work[0], state[0]
-    candidate, forget, of_candidate, of_forget, transition = work[1], work[2], work[3], work[4], work[5]
+    candidate, forget = work[1], work[2]
+    of_candidate, of_forget, transition, past = passed[0], passed[1], passed[2], passed[3]
+    for j in range(m):
+        seen[j] = x[j]
     for i in range(n):
         before[i] = hidden[i]
+        past[i] = hidden[i]
     weighed(x, params, 0, candidate)
     weighed(x, params, m + 2, forget)
     recurrent, bias = params[m], params[m + 1]
@@ -67,20 +110,7 @@ def elstm_step(
     for i in range(n):
         transition[i] = forget[i] + of_candidate[i] * recurrent[i] + of_forget[i] * recurrent_forget[i]
     for gate in range(2):
-        slope, first = work[3 + gate], gate * (m + 2)
-        for j in range(m):
-            row, seen = trace[0, first + j], x[j]
-            fetch(ahead[first + j], far)
-            for i in range(n):
-                row[i] = slope[i] * seen + transition[i] * row[i]
-        row = trace[0, first + m]
-        fetch(ahead[first + m], far)
-        fetch(ahead[first + m + 1], far)
-        for i in range(n):
-            row[i] = slope[i] * before[i] + transition[i] * row[i]
-        row = trace[0, first + m + 1]
-        for i in range(n):
-            row[i] = slope[i] + transition[i] * row[i]
+        advanced(trace[0], gate * (m + 2), passed[gate], transition, past, seen, ahead, far)
 
 
 @inner
@@ -98,7 +128,7 @@ def turned(
 
 
 @inner
-def modes(params: Array, work: Array) -> None:
+def modes(params: SingleOrDouble, work: Array) -> None:
     """Write real and imaginary part of lambda, 1 - |lambda|, and slopes of rate and phase: rows 0 to 4; |lambda|: row 15."""
     real, imaginary, gain, of_rate, of_phase = work[0], work[1], work[2], work[3], work[4]
     log_rate, log_phase, radius, n = params[0], params[1], work[15], params.shape[1]
@@ -121,7 +151,7 @@ def modes(params: Array, work: Array) -> None:
 
 
 @inner
-def gains(kind: int, params: Array, work: Array) -> None:
+def gains(kind: int, params: SingleOrDouble, work: Array) -> None:
     """Write the gain and its slope, rows 2 and 5, after `modes`."""
     gain, of_rate, of_gain, radius = work[2], work[3], work[5], work[15]
     if kind == RTU:
@@ -138,7 +168,7 @@ def gains(kind: int, params: Array, work: Array) -> None:
 
 
 @inner
-def told(kind: int, state: Array, work: Array) -> None:
+def told(kind: int, state: SingleOrDouble, work: Array) -> None:
     """Write what rate, phase and an LRU's gain do at once to a state that was turned and is not yet driven: rows 8 to 13."""
     n = state.shape[1]
     of_rate, of_phase, of_gain, immediate = work[3], work[4], work[5], work[8:14]
@@ -161,12 +191,12 @@ def told(kind: int, state: Array, work: Array) -> None:
 @inner
 def complex_step(
     kind: int,
-    params: Array,
+    params: SingleOrDouble,
     x: Array,
-    state: Array,
+    state: SingleOrDouble,
     trace: SingleOrDouble,
     work: Array,
-    ahead: Array,
+    ahead: SingleOrDouble,
     far: bool,
 ) -> None:
     """Advance an RTU or an LRU, state (2, n) and trace (2, q, n) in place; see `models.cells.rtu` and `.lru`.
@@ -203,7 +233,7 @@ def complex_step(
 
 
 @inner
-def read_out(kind: int, state: Array, features: Array, slope: Array) -> None:
+def read_out(kind: int, state: SingleOrDouble, features: Array, slope: Array) -> None:
     """Write what a readout sees of a state, (k, n), and its slope to the same part, (k, n)."""
     parts, n = state.shape
     for part in range(parts):
@@ -220,7 +250,7 @@ def read_out(kind: int, state: Array, features: Array, slope: Array) -> None:
 
 
 @inner
-def is_finite(values: Array) -> bool:
+def is_finite(values: SingleOrDouble) -> bool:
     """Say whether all of (k, n) is."""
     odd, n = 0, values.shape[1]
     for part in range(len(values)):
@@ -231,7 +261,7 @@ def is_finite(values: Array) -> bool:
 
 
 @inner
-def begin_anew(state: Array, trace: SingleOrDouble) -> None:
+def begin_anew(state: SingleOrDouble, trace: SingleOrDouble) -> None:
     """Begin a sequence: zeros, with which all of these cells begin."""
     for part in range(len(state)):
         state[part] = 0.0

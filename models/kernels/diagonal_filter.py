@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.kernels.arrays import aligned
 from models.kernels.descent import squared_loss
-from models.kernels.diagonal import predicted
+from models.kernels.diagonal import Sizes, predicted
 from models.kernels.diagonal_cells import (
     ELSTM,
+    PASSED_ROWS,
     WORK_ROWS,
     begin_anew,
     complex_step,
@@ -24,7 +26,10 @@ from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
 
 
 class Room(NamedTuple):
-    """Room for what an event needs on its way: of n units, k parts, q parameters a unit, o outputs and N parameters in all."""
+    """Room for what an event needs on its way: of n units, k parts, q parameters a unit, o outputs and N parameters in all.
+
+    The last two are of the trace's precision.
+    """
 
     work: Array
     by_unit: Array
@@ -37,30 +42,35 @@ class Room(NamedTuple):
     gain: Array
     spare: Array
     update: Array
+    passed: SingleOrDouble
+    seen: SingleOrDouble
 
 
-def room_for(units: int, parts: int, params: int, outputs: int) -> Room:
-    """Return room for the events of a cell of these sizes."""
-    count = units * params + outputs * (parts * units + 1)
+def room_for(size: Sizes) -> Room:
+    """Return room for the events of a learner of these sizes."""
+    n, parts = size.units, size.parts
+    count = n * size.params + size.outputs * (parts * n + 1)
     return Room(
-        work=np.empty((WORK_ROWS, units)),
-        by_unit=np.empty(units),
-        features=np.empty((parts, units)),
-        slope=np.empty((parts, units)),
-        credit=np.empty((parts, units)),
-        gradients=np.empty((outputs, params, units)),
-        jacobian=np.empty((outputs, count)),
-        error=np.empty(outputs),
-        gain=np.empty(count),
-        spare=np.empty(count),
-        update=np.empty(count),
+        work=aligned((WORK_ROWS, n)),
+        by_unit=aligned((n,)),
+        features=aligned((parts, n)),
+        slope=aligned((parts, n)),
+        credit=aligned((parts, n)),
+        gradients=aligned((size.outputs, size.params, n)),
+        jacobian=aligned((size.outputs, count)),
+        error=aligned((size.outputs,)),
+        gain=aligned((count,)),
+        spare=aligned((count,)),
+        update=aligned((count,)),
+        passed=aligned((PASSED_ROWS, n), size.precision),
+        seen=aligned((size.inputs,), size.precision),
     )
 
 
 @inner
 def derivatives(
     trace: SingleOrDouble,
-    readout: Array,
+    readout: SingleOrDouble,
     features: Array,
     slope: Array,
     credit: Array,
@@ -98,9 +108,9 @@ def filter_events(
     optimizer: int,
     constants: Array,
     limits: Array,
-    params: Array,
-    state: Array,
-    readout: Array,
+    params: SingleOrDouble,
+    state: SingleOrDouble,
+    readout: SingleOrDouble,
     trace: SingleOrDouble,
     of_cell: Array,
     of_readout: Array,
@@ -124,7 +134,9 @@ def filter_events(
     n = state.shape[2]
     n_params, n_outputs, size = params.shape[1], readout.shape[1], readout.shape[2]
     n_all = n * n_params + n_outputs * size
-    work, by_unit, features, slope, credit, gradients, jacobian, error, gain, spare, update = room
+    work, by_unit, features, slope, credit, gradients, jacobian, error, gain, spare, update, passed, seen = (
+        room
+    )
     for e in range(len(slots)):
         slot = slots[e]
         weights, above = params[slot], readout[slot]
@@ -135,7 +147,7 @@ def filter_events(
         for o in range(n_outputs):
             fetch(readout[after, o], far)
         if kind == ELSTM:
-            elstm_step(weights, inputs[e], here, traced, work, params[after], far)
+            elstm_step(weights, inputs[e], here, traced, work, passed, seen, params[after], far)
         else:
             complex_step(kind, weights, inputs[e], here, traced, work, params[after], far)
         predicted(kind, here, traced, above, features, slope, by_unit, prediction[e])

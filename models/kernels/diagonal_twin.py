@@ -28,8 +28,6 @@ CELL_KINDS: Final[dict[type, int]] = {
     Rtu: diagonal_cells.RTU,
     Lru: diagonal_cells.LRU,
 }
-Sizes = tuple[int, int, int, int]
-"""Units, parts, parameters a unit, outputs."""
 
 
 def diagonal_twin(learner: OnlineLearner) -> DescentTwin | FilterTwin | None:
@@ -40,11 +38,18 @@ def diagonal_twin(learner: OnlineLearner) -> DescentTwin | FilterTwin | None:
     if type(learner.readout) is not Linear or type(learner.loss) is not Squared:
         return None
     cell = learner.cell
-    sizes = cell.n_units, cell.n_parts, cell.n_params_per_unit, learner.readout.n_outputs
+    size = diagonal.Sizes(
+        cell.n_units,
+        cell.n_parts,
+        cell.n_params_per_unit,
+        learner.readout.n_outputs,
+        cell.n_inputs,
+        learner.rule.precision,
+    )
     if descent := descending(update):
-        return DescentTwin(kind, descent, sizes)
+        return DescentTwin(kind, descent, size)
     if type(update) is Filter and (constants := filter_constants(update.optimizer)):
-        return FilterTwin(kind, *constants, sizes)
+        return FilterTwin(kind, *constants, size)
     return None
 
 
@@ -52,10 +57,10 @@ def diagonal_twin(learner: OnlineLearner) -> DescentTwin | FilterTwin | None:
 class DescentTwin:
     """Down the gradient, by SGD or Adam."""
 
-    def __init__(self, kind: int, descent: Descending, sizes: Sizes) -> None:
+    def __init__(self, kind: int, descent: Descending, size: diagonal.Sizes) -> None:
         """Take what the event loop needs to know."""
         self._kind, self._descent, self._limits = kind, descent, np.array(LIMITS)
-        self._room = diagonal.room_for(*sizes)
+        self._room = diagonal.room_for(size)
 
     def __call__(
         self,
@@ -103,11 +108,11 @@ def filter_constants(optimizer: JacobianOptimizer) -> tuple[int, tuple[float, ..
 class FilterTwin:
     """By an overshooting-bounded step, an extended Kalman filter, joint or by unit, or recursive least squares."""
 
-    def __init__(self, kind: int, optimizer: int, constants: tuple[float, ...], sizes: Sizes) -> None:
+    def __init__(self, kind: int, optimizer: int, constants: tuple[float, ...], size: diagonal.Sizes) -> None:
         """Take what the event loop needs to know."""
         self._kind, self._optimizer = kind, optimizer
         self._constants, self._limits = np.array(constants), np.array(LIMITS)
-        self._room = diagonal_filter.room_for(*sizes)
+        self._room = diagonal_filter.room_for(size)
 
     def __call__(
         self,

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from models.kernels.arrays import LINE_BYTES
 from models.kernels.jit import compiler, inner
 from models.protocols import Array, IntArray, SingleOrDouble, State
 
 SHARES: Final = 5
 """In which a record is asked for that is not worked on row by row."""
-
-LINE_BYTES: Final = 64
-"""What memory hands out at a time."""
 
 NEAR_BYTES: Final = 2**20
 """What a core's own caches hold: models that fit are there anyway, and to ask for them only costs."""

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.cells import CELLS
+from models.kernels.arrays import LINE_BYTES
 from models.learner import NonFiniteError, OnlineLearner, features_of
 from models.learner_bank import LearnerBank, rounds
 from models.losses import LOSSES
@@ -117,6 +118,15 @@ def test_a_slot_that_was_given_back_starts_anew() -> None:
         assert value.tobytes() == new[name].tobytes(), name
     assert len({bank.admit() for _ in range(9)} | {again}) == 10
     assert bank.bytes_per_model() == sum(value.nbytes for value in new.values())
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_models_begin_at_a_line_of_memory_however_many_there_are(precision: Precision) -> None:
+    bank = LearnerBank(make("elstm", n_units=16, precision=precision), capacity=1)
+    for seed in range(5):  # so that it grows
+        bank.admit(seed)
+        for name, slab in bank._slabs.items():
+            assert slab.ctypes.data % LINE_BYTES == 0, name
 
 
 def test_a_model_that_is_restored_goes_on_to_the_bit() -> None:
