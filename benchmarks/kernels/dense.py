@@ -23,6 +23,7 @@ from benchmarks.tasks.plots import figure, save
 from benchmarks.tasks.recipe import Goal, at_least, at_most
 from models.cells import CELLS
 from models.kernels import COMPILES
+from models.kernels.arrays import aligned
 from models.learner import OnlineLearner, features_of
 from models.learner_bank import LearnerBank
 from models.losses import LOSSES
@@ -132,7 +133,8 @@ def truncated(n: int) -> Callable[[], float]:
     """Return a run of truncated backpropagation by the same compiler."""
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(peers.WINDOW + 64, INPUTS))
-    params, readout = 0.1 * rng.normal(size=(n + INPUTS + 1, n)), np.zeros(n + 1)
+    params, readout = aligned((n + INPUTS + 1, n)), np.zeros(n + 1)
+    params[...] = 0.1 * rng.normal(size=params.shape)
     targets, room = inputs[:, 0].copy(), room_for(params, peers.WINDOW)
 
     def run() -> float:

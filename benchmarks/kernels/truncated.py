@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.kernels.arrays import aligned
 from models.kernels.dense_cells import weighed
 from models.kernels.jit import jit
 from models.protocols import Array
@@ -29,7 +30,7 @@ class Room(NamedTuple):
 def room_for(params: Array, window: int) -> Room:
     """Return room for parameters (n + m + 1, n) and a window."""
     p, n = params.shape
-    return Room(np.zeros((window, p)), np.zeros((window, n)), np.empty((p, n)), *np.empty((3, n)))
+    return Room(aligned((window, p)), aligned((window, n)), aligned((p, n)), *aligned((3, n)))
 
 
 @jit

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from models.kernels.arrays import aligned
 from models.kernels.dense_cells import gru_step, lstm_step, vanilla_step
 from models.kernels.dense_products import add_weighed, add_weighed_part
 from models.kernels.descent import moved, squared_loss
@@ -46,16 +47,16 @@ def room_for(
 ) -> Room:
     """Return room for the events of a cell of these sizes, whose influence is of this precision."""
     return Room(
-        work=np.empty((5, units)),
-        through=np.empty((gates, block, units)),
-        gradient=np.empty((1, params, units)),
-        by_unit=np.empty(units),
-        of_readout=np.empty((outputs, units + 1)),
-        owed=np.empty(units),
-        error=np.empty(outputs),
-        credit=np.empty(states, dtype=precision),
-        earlier=np.empty(states, dtype=precision),
-        before=np.empty(params * units, dtype=precision),
+        work=aligned((5, units)),
+        through=aligned((gates, block, units)),
+        gradient=aligned((1, params, units)),
+        by_unit=aligned((units,)),
+        of_readout=aligned((outputs, units + 1)),
+        owed=aligned((units,)),
+        error=aligned((outputs,)),
+        credit=aligned((states,), precision),
+        earlier=aligned((states,), precision),
+        before=aligned((params * units,), precision),
     )
 
 
