@@ -245,8 +245,7 @@ class OnlineLearner:
         """Raise where something is not finite or no target of the loss."""
         if not np.isfinite(inputs).all():
             raise NonFiniteError("inputs: finite numbers are needed; nothing was changed")
-        valid = np.isfinite(target).all(axis=1) & self.loss.valid(target)
-        if not (valid | ~scored).all():
+        if not (self.loss.valid(target) | ~scored).all():
             raise NonFiniteError("target: not finite, or none that the loss knows; nothing was changed")
 
     def _end(self, state: State, moments: State, memory: State, rows: BoolArray) -> None:

@@ -183,13 +183,12 @@ class LearnerBank:
 
     def _check(self, slots: IntArray, inputs: Array, targets: Array, scored: BoolArray) -> None:
         count = len(slots)
-        expected = {
-            "slots": (slots, (count,)),
-            "inputs": (inputs, (count, self.learner.cell.n_inputs)),
-            "targets": (targets, (count, *targets.shape[1:2])),
-            "scored": (scored, (count,)),
-        }
-        for name, (array, shape) in expected.items():
+        for name, array, shape in (
+            ("slots", slots, (count,)),
+            ("inputs", inputs, (count, self.learner.cell.n_inputs)),
+            ("targets", targets, (count, *targets.shape[1:2])),
+            ("scored", scored, (count,)),
+        ):
             if array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, {shape} is needed")
         if self.learner.loss.n_outputs(targets.shape[1]) != self.learner.readout.n_outputs:
@@ -197,8 +196,8 @@ class LearnerBank:
         self._require(slots)
         if not np.isfinite(inputs).all():
             raise NonFiniteError("inputs: finite numbers are needed; nothing was changed")
-        known = targets[scored]
-        if not (np.isfinite(known).all() and self.learner.loss.valid(known).all()):
+        known = targets if scored.all() else targets[scored]
+        if not self.learner.loss.valid(known).all():
             raise NonFiniteError("targets: not finite, or none that the loss knows; nothing was changed")
 
     def _require(self, slots: IntArray) -> None:
