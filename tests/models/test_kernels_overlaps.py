@@ -1,11 +1,12 @@
-"""Goal: no compiled function is called with arguments that overlap where it writes.
+"""Goal: no compiled function is called with arguments that overlap where it writes, which its machine code counts on.
 
-Method: the kernels as plain Python, in a process of their own, each function of which looks at its arguments and follows its writes;
+Method: what is told to LLVM, of one function. The kernels as plain Python, in a process of their own, each function of which looks at its arguments and follows its writes;
 every place where one calls another is come by. What looks is shown what it is to refuse.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from models.protocols import Array
 
 pytest.importorskip("numba", reason="the compiled twins need the extra `fast`")
 
+from models.kernels import jit
 from tests.models.overlaps import GROUPS, OverlapError, calls_in, watching
 
 ROOT = Path(__file__).parents[2]
@@ -86,3 +88,13 @@ def test_what_overlaps_and_is_read_alone_passes() -> None:
     put_further(numbers, np.zeros(3))
     with pytest.raises(TypeError, match="hands an array back"):
         watching(lambda one: one[1:])(numbers)
+
+
+def test_machine_code_counts_on_it() -> None:
+    options = jit.options(inside=False) | {"cache": False}  # of what is kept on disk the text is not
+    compiled = jit.compiler.njit(**options)(put)
+    compiled(np.ones(1), np.zeros(1), 0)
+    (text,) = compiled.inspect_llvm().values()
+    head = next(line for line in text.splitlines() if line.startswith("define") and "%arg.source.4" in line)
+    for name in ("source", "target"):
+        assert re.search(rf"ptr noalias [^,%]*%arg\.{name}\.4", head) is not None, head
