@@ -38,19 +38,18 @@ class Descending:
             self.kind = ADAM
             rates = (optimizer.learning_rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon)
         self.rates = np.array(rates)
-        self._unread = np.zeros(0, dtype=np.int64)
+        none = np.empty((0, 0, 0))
+        self._none = none, none, np.empty(0, dtype=np.int64)
 
     def moments(self, slabs: State, name: str, like: Array) -> tuple[Array, Array, IntArray]:
-        """Return Adam's moments and count of the cell's or the readout's parameters; for SGD what nobody reads."""
+        """Return Adam's moments and count of the cell's or the readout's parameters, of their shape; for SGD empty ones."""
         if self.kind == ADAM:
             return (
                 slabs[f"update.{name}.first_moment"].reshape(like.shape),
                 slabs[f"update.{name}.second_moment"].reshape(like.shape),
                 slabs[f"update.{name}.update_count"],
             )
-        if len(self._unread) != len(like):
-            self._unread = np.zeros(len(like), dtype=np.int64)
-        return like, like, self._unread
+        return self._none
 
 
 def descending(update: Update) -> Descending | None:
@@ -88,14 +87,14 @@ def moved(
     Where models are far the moments of the one that comes after are asked for.
     """
     rate, beta1, beta2, epsilon = rates
-    firsts, seconds, counts = moments
-    counts[slot] += 1
     if optimizer == SGD:
         for j in range(len(params)):
             row, along = params[j], gradient[j]
             for i in range(len(row)):
                 row[i] -= rate * along[i]
         return
+    firsts, seconds, counts = moments
+    counts[slot] += 1
     first_weight, second_weight = 1.0 - beta1 ** counts[slot], 1.0 - beta2 ** counts[slot]
     for j in range(len(params)):
         row, along, mean, square = params[j], gradient[j], firsts[slot, j], seconds[slot, j]

@@ -88,7 +88,8 @@ def advance(
     for e in range(size.experts):
         forecast = w.forecasts[e]
         if of.inputs[e] > 0:
-            readout_forecast(f, i, g, at, of, e, size, c, increment, counted, row, denominators, forecast, w)
+            readout_forecast(f, i, g, at, of, e, size, c, increment, counted, row, denominators, w)
+            copied_whole(w.own, forecast)
         elif of.kinds[e] == DRIFT:
             drift_forecast(f, i, of.own_at[e], of.seen_at[e], increment, scale, horizons, forecast)
         elif of.kinds[e] == SMOOTHING:

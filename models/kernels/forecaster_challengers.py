@@ -70,7 +70,7 @@ def challengers_forecast(
     for e in range(size.experts):
         if of.inputs[e] == 0:
             continue
-        readout_forecast(f, i, g, at, of, e, size, c, increment, steady, row, denominators, w.own, w)
+        readout_forecast(f, i, g, at, of, e, size, c, increment, steady, row, denominators, w)
         for h in range(size.horizons):
             f[at.challenge_pending + w.slots[h] * size.experts + e] = w.own[h]
 

@@ -228,11 +228,10 @@ def recurrent_forecast(
     steady: tuple[float, float, float],
     row: int,
     denominators: Array,
-    forecast: Array,
     w: Work,
 ) -> None:
     """Twin of `Recurrent.forecast`: write a forecast for each horizon, keep the inputs, and each gradient at its slot."""
-    seen, read, credit = w.seen, w.read, w.credit
+    seen, read, credit, forecast = w.seen, w.read, w.credit, w.own
     n, m, n_inputs = size.units, len(seen), of.inputs[e]
     q = 2 + 2 * m
     increment, deviation, offset = steady
@@ -315,15 +314,14 @@ def readout_forecast(
     steady: tuple[float, float, float],
     row: int,
     denominators: Array,
-    forecast: Array,
     w: Work,
 ) -> None:
-    """Let an expert with a readout forecast: a linear one by the increment, the recurrent one by what is steady."""
+    """Let an expert with a readout forecast, into `w.own`: a linear one by the increment, the recurrent one by what is steady."""
     if of.kinds[e] == RECURRENT:
-        recurrent_forecast(floats, ints, flags, at, of, e, size, c, steady, row, denominators, forecast, w)
+        recurrent_forecast(floats, ints, flags, at, of, e, size, c, steady, row, denominators, w)
     else:
         forgetting = forgets(ints, at, of, e, c)
-        linear_forecast(floats, of, e, forgetting, increment, w.beside, row, denominators, forecast)
+        linear_forecast(floats, of, e, forgetting, increment, w.beside, row, denominators, w.own)
 
 
 @inner

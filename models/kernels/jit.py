@@ -6,6 +6,10 @@ interpreter is let go inside.
 No function here makes an array: what it needs room for, its caller hands in. So references to arrays need not be counted. A view of a
 row would be counted when it is made and when it is left, each time with a locked instruction, which for rows of some tens
 of numbers costs as much as the arithmetic. numba knows this by `_nrt`, and refuses a function that makes an array all the same.
+
+What two arguments of a call share in memory, those in tuples too, no function here writes while the call goes on, nor does one hand
+an array back. The compiler is told so, see `linking`, and need not look before each loop whether what is written is what is read. A row
+may stand beside the whole array where what is written lies elsewhere. `tests/models/test_kernels_overlaps.py` follows every call.
 """
 
 from __future__ import annotations
@@ -82,12 +86,15 @@ def options(*, inside: bool) -> dict[str, Any]:
 
 
 def jit(function: Function) -> Function:
-    """Return the function compiled at its first call and kept on disk; as it is where numba is not installed."""
+    """Return the function compiled at its first call and kept on disk; as it is where numba is not installed.
+
+    It may write nothing that two of its arguments share.
+    """
     return _compiled(function, inside=False)
 
 
 def inner(function: Function) -> Function:
-    """Return the function compiled for other compiled functions alone."""
+    """Return the function compiled for other compiled functions alone; it may write nothing that two of its arguments share."""
     return _compiled(function, inside=True)
 
 

@@ -6,6 +6,7 @@ is only kept, until a function that Python calls is linked with all that is unde
 
 And numba asks again and again for what it has found before: which operator serves two types, and which flags are set; it
 compiles a function for each constant that it is called with; and it looks for closures, contexts and the like that no function here has.
+LLVM is told that arguments do not overlap where a function writes, which numba does not know of ours.
 What each step becomes is told in `lowering`.
 
 The parts of numba that this is built on are no public interface: `jit` takes this way with
@@ -222,6 +223,7 @@ class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
         """Take what to compile, and how."""
         super().__init__(typing, *what)
         state = self.state
+        state.flags.noalias = True  # of the pointers that a function is handed: what `jit` promises
         state.flags = SealedFlags(state.flags)
         state.typingctx = SealedTyping(typing)
         state.targetctx = PlainTarget(state.targetctx)
