@@ -2,6 +2,9 @@
 
 A row is asked for beside each row that is worked on: memory hands out lines one by one, and a core waits for few at once. It is
 asked for into the second of a core's caches, since the first holds little more than the model at work.
+
+Functions are handed what is asked for by the name of `ahead`. It is neither read nor written, so that it may lie where another
+argument does, as at a call's last event, see `jit`.
 """
 
 from __future__ import annotations
@@ -59,9 +62,12 @@ def fetch(row: SingleOrDouble, far: bool) -> None:
 @inner
 def fetch_share(row: Array, parts: IntArray, share: int, far: bool) -> None:
     """Ask for a share, of SHARES, of the memory of parts of a row, (P, 2), each from one place up to another, where models are far."""
-    for part in range(len(parts)):
-        first, size = parts[part, 0], parts[part, 1] - parts[part, 0]
-        fetch(row[first + share * size // SHARES : first + (share + 1) * size // SHARES], far)
+    if far:
+        for part in range(len(parts)):
+            first, size = parts[part, 0], parts[part, 1] - parts[part, 0]
+            start, end = first + share * size // SHARES, first + (share + 1) * size // SHARES
+            for place in range(start * row.itemsize, end * row.itemsize, LINE_BYTES):
+                ask(row, place)
 
 
 def are_far(slabs: State) -> bool:

@@ -42,6 +42,7 @@ from models.kernels.forecaster_work import (
     clear,
     copied_parts,
     copied_record,
+    copied_whole,
     experts_at,
     flags_at,
 )

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -64,6 +65,21 @@ class Watched(np.ndarray):
         raise TypeError("a kernel works element by element")
 
 
+class AskedFor(np.ndarray):
+    """An array that is asked for beforehand, and neither read nor written: so it may lie where another argument does."""
+
+    def __getitem__(self, key: Any) -> Any:
+        """Take a row or a part, not an element."""
+        found = np.ndarray.__getitem__(self, key)
+        if not isinstance(found, np.ndarray):
+            raise OverlapError("what is asked for beforehand may lie where something else is written")
+        return found
+
+    def __setitem__(self, key: Any, value: object) -> None:
+        """Refuse."""
+        raise OverlapError("what is asked for beforehand may lie where something else is read")
+
+
 SHARED: list[tuple[str, Span]] = []
 """What two arguments share of the calls that go on."""
 CALLED: set[tuple[str, int]] = set()
@@ -86,6 +102,11 @@ def watched(argument: Any) -> Any:
         of = getattr(type(argument), "_make", tuple)
         return of(watched(one) for one in argument)
     return argument
+
+
+def asked_for(argument: Any) -> Any:
+    """Return an array of which nothing is to be read or written."""
+    return argument.view(AskedFor) if isinstance(argument, np.ndarray) else argument
 
 
 def arrays_in(arguments: tuple[Any, ...]) -> Iterator[Watched]:
@@ -111,13 +132,18 @@ def shared_among(arguments: tuple[Any, ...]) -> list[Span]:
 
 
 def watching(function: Function, **_options: bool) -> Function:
-    """Return a function that looks at its arguments, and then does as it did; takes the place of what compiles."""
+    """Return a function that looks at its arguments, and then does as it did; takes the place of what compiles.
+
+    Arguments by the name of `ahead` are only asked for.
+    """
+
+    marks = [asked_for if name.startswith("ahead") else watched for name in signature(function).parameters]
 
     @wraps(function)
     def call(*arguments: Any) -> Any:
         caller = sys._getframe(1)
         CALLED.add((Path(caller.f_code.co_filename).name, caller.f_lineno))
-        handed = tuple(watched(one) for one in arguments)
+        handed = tuple(mark(one) for mark, one in zip(marks, arguments, strict=True))
         shared = [(function.__name__, span) for span in shared_among(handed)]
         SHARED.extend(shared)
         try:

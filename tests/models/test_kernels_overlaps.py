@@ -90,6 +90,21 @@ def test_what_overlaps_and_is_read_alone_passes() -> None:
         watching(lambda one: one[1:])(numbers)
 
 
+def read_ahead(ahead: Array, target: Array) -> None:
+    target[0] = ahead[1][0]
+
+
+def write_ahead(ahead_of_cell: Array) -> None:
+    ahead_of_cell[0][0] = 1.0
+
+
+def test_what_is_asked_for_beforehand_is_neither_read_nor_written() -> None:
+    numbers = np.ones((2, 3))
+    for function, arguments in ((read_ahead, (numbers, np.ones(1))), (write_ahead, (numbers,))):
+        with pytest.raises(OverlapError, match="asked for beforehand"):
+            watching(function)(*arguments)
+
+
 def test_machine_code_counts_on_it() -> None:
     options = jit.options(inside=False) | {"cache": False}  # of what is kept on disk the text is not
     compiled = jit.compiler.njit(**options)(put)
