@@ -13,6 +13,7 @@ import numpy as np
 
 from models.kernels.arrays import aligned
 from models.kernels.dense_cells import gru_step, lstm_step, vanilla_step
+from models.kernels.dense_fold import FoldRoom, fold
 from models.kernels.dense_products import add_weighed, add_weighed_part
 from models.kernels.descent import moved, squared_loss
 from models.kernels.jit import inner, jit
@@ -211,10 +212,12 @@ def events(
     prediction: Array,
     loss: Array,
     room: Room,
+    fold_room: FoldRoom,
+    folds: bool,
     start: int,
     stop: int,
 ) -> int:
-    """Take events from `start` up to `stop`, until one whose model has a full block; return which that is, or `stop`.
+    """Take events from `start` up to `stop`; where blocks are not folded here, until one whose model has a full block: return which that is, or `stop`.
 
     The blocks of a model lie one behind the other, (blocks k, ...); `current` is the one that fills, and `rows_done` how many
     rows of the influence are those of its start: all of them but while `RtrlBlockSmooth` folds. `rates` and `limits` are
@@ -228,7 +231,18 @@ def events(
     for e in range(start, stop):
         slot = slots[e]
         if filled[slot] == block:
-            return e
+            if not folds:
+                return e
+            fold(
+                influence[slot].reshape((len(credit), n_params * n)),
+                transition[slot],
+                sensitivity[slot],
+                presynaptic[slot],
+                gate_of,
+                input_of,
+                fold_room,
+            )
+            filled[slot] = 0
         newer = current[slot] * block
         at = newer + filled[slot]
         here, z, weights = state[slot], presynaptic[slot, at], params[slot]

@@ -12,6 +12,7 @@ from models.cells.lstm import Lstm
 from models.cells.vanilla import Vanilla
 from models.kernels import dense
 from models.kernels.arrays import plain
+from models.kernels.dense_fold import STATES_MAX, fold_room_for
 from models.kernels.descent import LIMITS, Descending, descending
 from models.learner import OnlineLearner
 from models.losses.squared import Squared
@@ -63,7 +64,7 @@ def dense_twin(learner: OnlineLearner) -> DenseTwin | None:
 
 @final
 class DenseTwin:
-    """Takes events block by block: compiled between two folds, which are the rule's own matrix products."""
+    """Takes events block by block: compiled, but for folds of many states or by shares, which are the rule's own matrix products."""
 
     def __init__(
         self, learner: OnlineLearner, kind: int, rule: RtrlBlock | RtrlBlockSmooth, descent: Descending
@@ -83,6 +84,16 @@ class DenseTwin:
             cell.n_params_per_unit,
             factors.sensitivity.shape[2],
             learner.readout.n_outputs,
+            rule.block,
+            np.dtype(rule.precision),
+        )
+        states = cell.n_parts * cell.n_units
+        self._folds = isinstance(rule, RtrlBlock) and states <= STATES_MAX
+        self._fold_room = fold_room_for(
+            states if self._folds else 0,
+            cell.n_units,
+            width,
+            factors.sensitivity.shape[2],
             rule.block,
             np.dtype(rule.precision),
         )
@@ -107,7 +118,7 @@ class DenseTwin:
             slot = int(slots[at])
             own = {name: slab[slot : slot + 1] for name, slab in memory.items()}
             if isinstance(self._rule, RtrlBlock):
-                if int(memory["filled"][slot]) == self._rule.block:
+                if not self._folds and int(memory["filled"][slot]) == self._rule.block:
                     self._rule.settle(own)
                 at = take(at, count)
             else:
@@ -159,6 +170,8 @@ class DenseTwin:
             prediction,
             loss,
             self._room,
+            self._fold_room,
+            self._folds,
             start,
             stop,
         )

@@ -13,13 +13,13 @@ import pytest
 
 from models.cells import CELLS
 from models.cells.vanilla import Vanilla
-from models.kernels import COMPILES, dense_numpy
+from models.kernels import COMPILES, dense_fold, dense_numpy
 from models.learner import OnlineLearner, features_of
 from models.learner_bank import LearnerBank
 from models.losses import LOSSES
 from models.optimizers import JACOBIAN_OPTIMIZERS, OPTIMIZERS
 from models.precision import Precision
-from models.protocols import Array, BoolArray, Cell, IntArray, LearningRule
+from models.protocols import Array, BoolArray, Cell, IntArray, LearningRule, State
 from models.readouts import READOUTS
 from models.rules import RULES
 from models.rules.rtrl_block import RtrlBlock
@@ -254,6 +254,29 @@ def test_huge_targets_lead_to_the_same_loss_and_move_the_same(loop: str) -> None
     found, expected = (bank.consume(models, inputs, targets, scored) for bank in both)
     np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
     np.testing.assert_allclose(found.prediction, expected.prediction, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.skipif(not COMPILES, reason="the compiled twins need the extra `fast`")
+@pytest.mark.parametrize("n_units", [dense_fold.STATES_MAX, dense_fold.STATES_MAX + 1])
+def test_few_states_are_folded_compiled_and_many_by_the_rule(
+    n_units: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = make("vanilla", n_units=n_units)
+    with_it, without = banks(learner, "compiled")
+    models, inputs, targets, scored = stream(300)
+    expected = without.consume(models, inputs, targets, scored)
+    folded: list[int] = []
+    settle = RtrlBlock.settle
+
+    def told(rule: RtrlBlock, memory: State) -> None:
+        folded.append(int(memory["filled"][0]))
+        settle(rule, memory)
+
+    monkeypatch.setattr(RtrlBlock, "settle", told)
+    found = with_it.consume(models, inputs, targets, scored)
+    assert bool(folded) == (n_units > dense_fold.STATES_MAX)
+    np.testing.assert_allclose(found.prediction, expected.prediction, rtol=0, atol=1e-12)
+    assert_alike(with_it, without)
 
 
 @pytest.mark.parametrize("n_units", [dense_numpy.UNITS_MIN - 1, dense_numpy.UNITS_MIN])
