@@ -128,15 +128,11 @@ def test_a_long_run_stays_the_step_engines(loop: str) -> None:
     np.testing.assert_allclose(found[1], found[2], rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("rule", ["rtrl_block", "rtrl_block_smooth"])
-@pytest.mark.parametrize("cell_name", CELL_NAMES)
-@pytest.mark.parametrize("loop", LOOPS)
-def test_an_influence_in_single_precision_is_near_and_half_as_large(
-    loop: str, cell_name: str, rule: str
-) -> None:
-    of_double = make(cell_name, n_units=16, rule=rule)  # with SGD, since Adam makes much of a little
-    of_single = make(cell_name, n_units=16, rule=rule, precision="float32")
-    models, inputs, targets, scored = stream(3000)
+def near(
+    of_single: OnlineLearner, of_double: OnlineLearner, loop: str, events: int
+) -> tuple[LearnerBank, LearnerBank]:
+    """Take events with a learner in single precision and one in double; hold the predictions to each other, and to numpy's."""
+    models, inputs, targets, scored = stream(events)
     single, plain, double = bank_of(of_single, loop), bank_of(of_single, "rounds"), bank_of(of_double, loop)
     for bank in (single, plain, double):
         for seed in range(MODELS):
@@ -146,10 +142,22 @@ def test_an_influence_in_single_precision_is_near_and_half_as_large(
     )
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5)
     np.testing.assert_allclose(found, numpys, rtol=0, atol=1e-5)
+    return single, double
+
+
+@pytest.mark.parametrize("rule", ["rtrl_block", "rtrl_block_smooth"])
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_influence_in_single_precision_is_near_and_half_as_large(
+    loop: str, cell_name: str, rule: str
+) -> None:
+    of_double = make(cell_name, n_units=16, rule=rule)  # with SGD, since Adam makes much of a little
+    of_single = make(cell_name, n_units=16, rule=rule, precision="float32")
+    single, double = near(of_single, of_double, loop, 3000)
     halved = {name: value for name, value in single.snapshot(0).items() if value.dtype == np.float32}
     assert {"memory.influence", "memory.transition"} <= set(halved)
-    near, true = halved["memory.influence"], double.snapshot(0)["memory.influence"]
-    assert np.abs(near - true).max() < 2e-5 * np.abs(true).max()
+    found, true = halved["memory.influence"], double.snapshot(0)["memory.influence"]
+    assert np.abs(found - true).max() < 2e-5 * np.abs(true).max()
     assert single.bytes_per_model() == double.bytes_per_model() - sum(
         value.nbytes for value in halved.values()
     )
@@ -161,21 +169,12 @@ def test_an_influence_in_single_precision_is_near_and_half_as_large(
 def test_models_in_single_precision_are_near_and_keep_less(loop: str, cell_name: str, rule: str) -> None:
     of_double = make(cell_name, n_units=16, rule=rule)
     of_single = make(cell_name, n_units=16, rule=rule, of_model="float32")
-    models, inputs, targets, scored = stream(1000)
-    single, plain, double = bank_of(of_single, loop), bank_of(of_single, "rounds"), bank_of(of_double, loop)
-    for bank in (single, plain, double):
-        for seed in range(MODELS):
-            bank.admit(seed)
-    found, numpys, exact = (
-        bank.consume(models, inputs, targets, scored).prediction for bank in (single, plain, double)
-    )
-    np.testing.assert_allclose(found, numpys, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5)
-    near, true = single.snapshot(0), double.snapshot(0)
-    halved = [name for name, value in near.items() if value.dtype == np.float32]
+    single, double = near(of_single, of_double, loop, 1000)
+    found, true = single.snapshot(0), double.snapshot(0)
+    halved = [name for name, value in found.items() if value.dtype == np.float32]
     assert halved == ["params", "state", "readout.0"]
     for name in halved:
-        assert 0.0 < np.abs(near[name] - true[name]).max() < 1e-5 * np.abs(true[name]).max()
+        assert 0.0 < np.abs(found[name] - true[name]).max() < 1e-5 * np.abs(true[name]).max()
 
 
 @pytest.mark.parametrize("cuts", [[1, 2, 3], [7, 40, 41], [100]])

@@ -266,6 +266,23 @@ def test_what_is_broken_begins_anew_as_in_numpy(
     assert_alike(*both, tolerance=1e-11)
 
 
+@pytest.mark.parametrize("value", [np.nan, 1e9, 1e30])  # whose square overflows in single precision
+@pytest.mark.parametrize("cell_name", CELL_NAMES)
+def test_what_is_broken_in_single_precision_begins_anew_too(cell_name: str, value: float) -> None:
+    both = banks(make(cell_name, "sgd", precision="float32", of_traces="float32"))
+    models, inputs, targets, scored = stream(200)
+    for bank in both:
+        bank.consume(models[:100], inputs[:100], targets[:100], scored[:100])
+        fields = bank.snapshot(1)
+        fields["memory.trace"][:] = value
+        bank.restore(1, fields)
+    found, expected = (bank.consume(models[100:], inputs[100:], targets[100:], scored[100:]) for bank in both)
+    assert np.isfinite(found.prediction).all()
+    np.testing.assert_allclose(found.prediction, expected.prediction, rtol=0, atol=1e-5)
+    assert_alike(*both, tolerance=1e-5)
+    assert np.abs(both[0].snapshot(1)["memory.trace"]).max() < 1e3
+
+
 @pytest.mark.parametrize("update", UPDATES)
 def test_an_event_that_is_not_scored_changes_state_and_trace_alone(update: str) -> None:
     bank = LearnerBank(make("lru", update))
