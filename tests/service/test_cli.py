@@ -155,6 +155,8 @@ def test_numpy_has_one_thread(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_quietly(tmp_path: Path) -> None:
     # Goal: no traceback and the shell's own code. Method: a replay that waits for more of its standard input.
+    # Where a shell started the tests in the background they ignore Ctrl-C, and what they start would do so too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "service", "replay", "-", "--profile", "fast", "--output", "p.csv"],
         cwd=tmp_path,
@@ -163,6 +165,7 @@ def test_ctrl_c_ends_quietly(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     assert process.stdin is not None
     # More rows than are looked at to find the columns, and more than a buffer holds.
     process.stdin.write("time,value\n" + "2024-01-01 00:00:00,1.0\n" * 2000)
