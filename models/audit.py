@@ -14,7 +14,7 @@ that moved on the way: the difference is what is older than K steps, and what RT
 where it grows the learning rate is high for the memory.
 
 Nothing that is learned depends on it. It is not saved: a restart drops the one that is under way.
-Cost: K events of one series, and 4 K steps of the cell for each parameter looked at: 5 to 10 ms (`python -m benchmarks kernels --stability`).
+Cost: K events of one series, and 4 K steps of the cell for each parameter looked at: 2 to 8 ms (`python -m benchmarks kernels --stability`).
 """
 
 from __future__ import annotations
@@ -68,6 +68,30 @@ class Audit:
         return not self.exact or self.rule_error <= ERROR_MAX
 
 
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """Parameters of a cell, the weights above it, which of the parameters are looked at, and the gradient that was kept for them."""
+
+    params: Array
+    weights: Array
+    chosen: IntArray
+    kept: Array
+
+    @property
+    def width(self) -> Array:
+        """How far each of those parameters is moved."""
+        width: Array = EPSILON * np.maximum(1.0, np.abs(self.params.reshape(-1)[self.chosen]))
+        return width
+
+    def moved(self) -> Array:
+        """Return the parameters with each of those moved up, and then with each moved down, (2 N, q, n)."""
+        n = len(self.chosen)
+        moved = np.repeat(self.params.reshape(1, -1), 2 * n, axis=0)
+        moved[np.arange(n), self.chosen] += self.width
+        moved[n + np.arange(n), self.chosen] -= self.width
+        return moved.reshape(2 * n, *self.params.shape)
+
+
 @final
 class GradientAudit:
     """Follows one series of a bank for `STEPS` events.
@@ -110,8 +134,11 @@ class GradientAudit:
             if (told.guard & (RESET | ROLL_BACK | RENEW)).any() or told.reaction.any():
                 return None
             inputs.append(self._cell_inputs())
-        by_rule = self._compared(self._shadow, self._at, np.array(inputs))
-        in_use = self._compared(self._bank, self.slot, np.array(inputs))
+        looked_at = [self._looked_at(*where) for where in ((self._shadow, self._at), (self._bank, self.slot))]
+        by_rule, in_use = (
+            (_cosine(one.kept, differences), _error(one.kept, differences))
+            for one, differences in zip(looked_at, self._differences(looked_at, inputs), strict=True)
+        )
         return Audit(self._expert.rule.exact, *by_rule, *in_use)
 
     def close(self) -> None:
@@ -144,32 +171,31 @@ class GradientAudit:
         others = seen[len(seen) - n_others :]
         return np.array([self._of(self._shadow, self._at, "lags")[0], deviation, *features, *others])
 
-    def _compared(self, bank: Bank, slot: int, inputs: Array) -> tuple[float, float]:
-        """Return cosine and relative error of the gradient that was kept for the shortest horizon's last forecast."""
+    def _looked_at(self, bank: Bank, slot: int) -> LookedAt:
+        """Return the gradient that was kept for the shortest horizon's last forecast, where it is looked at."""
         expert, count = self._expert, self._count(bank, slot)
-        kept = self._of(bank, slot, "jacobian")[(count - 1) % expert.horizon].reshape(-1)
-        weights = self._of(bank, slot, "weights")[0, : expert.n_read]
         params = self._of(bank, slot, "params")
         spread = max(1, -(-params.size // PARAMS_MAX))
         chosen = np.arange(count % spread, params.size, spread)
-        differences = self._differences(params, weights, inputs, chosen)
-        return _cosine(kept[chosen], differences), _error(kept[chosen], differences)
+        kept = self._of(bank, slot, "jacobian")[(count - 1) % expert.horizon].reshape(-1)
+        return LookedAt(params, self._of(bank, slot, "weights")[0, : expert.n_read], chosen, kept[chosen])
 
-    def _differences(self, params: Array, weights: Array, inputs: Array, chosen: IntArray) -> Array:
-        """Return central differences of the last forecast by the chosen parameters, from the state at the start."""
-        cell, n = self._expert.cell, len(chosen)
-        width = EPSILON * np.maximum(1.0, np.abs(params.reshape(-1)[chosen]))
-        moved = np.repeat(params.reshape(1, -1), 2 * n, axis=0)
-        moved[np.arange(n), chosen] += width
-        moved[n + np.arange(n), chosen] -= width
-        moved = moved.reshape(2 * n, *params.shape)
-        state = np.repeat(self._start[None], 2 * n, axis=0)
+    def _differences(self, looked_at: list[LookedAt], inputs: list[Array]) -> list[Array]:
+        """Return central differences of the last forecasts by the chosen parameters, from the state at the start.
+
+        All in one batch, since most of a step's cost is that it is called.
+        """
+        cell = self._expert.cell
+        moved = np.concatenate([one.moved() for one in looked_at])
+        state = np.repeat(self._start[None], len(moved), axis=0)
         for seen in inputs:
-            state = cell.step(moved, state, np.repeat(seen[None], 2 * n, axis=0)).state
-        read = cell.read_out(state)[0].reshape(2 * n, -1)
-        forecast = (read * weights).sum(axis=1)
-        difference: Array = (forecast[:n] - forecast[n:]) / (2.0 * width)
-        return difference
+            state = cell.step(moved, state, np.repeat(seen[None], len(moved), axis=0)).state
+        read = cell.read_out(state)[0].reshape(len(moved), -1)
+        found: list[Array] = []
+        for one, own in zip(looked_at, np.split(read, len(looked_at)), strict=True):
+            above, below = np.split((own * one.weights).sum(axis=1), 2)
+            found.append((above - below) / (2.0 * one.width))
+        return found
 
 
 @final

@@ -8,6 +8,7 @@ are gathered, the forecaster runs on the copies, and they are written back when 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -45,6 +46,9 @@ __all__ = [
     "memory_horizon",
     "step_size",
 ]
+
+TOGETHER: Final = 8
+"""Models that are reacted to at a time: two megabytes of the largest, where a whole call's would be made and left anew each time."""
 
 
 class Bank:
@@ -219,7 +223,7 @@ class Bank:
             return
         asked = ((result.guard & ATTEND) > 0) & sound[:, None]
         if asked.any():
-            done = self._done(slots, asked, self._forecaster.react)
+            done = self._done(slots, asked, lambda states, _: self._forecaster.react(states))
             result.guard[asked] = (result.guard[asked] & ~ATTEND) | done
 
     def _react_to_drift(self, slots: IntArray, result: StepResult, sound: BoolArray) -> None:
@@ -233,18 +237,27 @@ class Bank:
             of_asked = drift[asked]
             for slot in slots[asked.any(axis=1)].tolist():
                 self._audit.drop(slot)
-            result.reaction[asked] = self._done(slots, asked, lambda states: reaction.react(states, of_asked))
+            result.reaction[asked] = self._done(
+                slots, asked, lambda states, part: reaction.react(states, of_asked[part])
+            )
 
-    def _done(self, slots: IntArray, asked: BoolArray, do: Callable[[Parts], IntArray]) -> IntArray:
-        """Let something be done to models that ask for it, (B, K), and return what was, one number each."""
+    def _done(self, slots: IntArray, asked: BoolArray, do: Callable[[Parts, slice], IntArray]) -> IntArray:
+        """Let something be done to models that ask for it, (B, K), and return what was, one number each.
+
+        To some at a time, so that their copies stay in the caches; `do` is told which of them.
+        """
         rows, targets = np.nonzero(asked)
-        copies = tuple(record[slots[rows], targets] for record in self._records)
-        states = self._layout.views(copies)
-        views = {part: dict(fields_) for part, fields_ in states.items()}
-        done = do(states)
-        write(views, states)
-        for record, copy in zip(self._records, copies, strict=True):
-            record[slots[rows], targets] = copy
+        done = np.zeros(len(rows), dtype=np.int64)
+        for first in range(0, len(rows), TOGETHER):
+            part = slice(first, first + TOGETHER)
+            place = slots[rows[part]], targets[part]
+            copies = tuple(record[place] for record in self._records)
+            states = self._layout.views(copies)
+            views = {name: dict(fields_) for name, fields_ in states.items()}
+            done[part] = do(states, part)
+            write(views, states)
+            for record, copy in zip(self._records, copies, strict=True):
+                record[place] = copy
         return done
 
     def _step(

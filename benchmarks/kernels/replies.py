@@ -26,6 +26,8 @@ UNITS = 64
 ENGINES = ("rtrl_step", "rtrl_block", "rtrl_block_smooth")
 EVENTS, TURNS = 320, 5
 """Ten blocks of 32 a turn."""
+STARTS = 3
+"""Of a new process, with its cache empty and then filled."""
 TAIL_GOAL, MEDIAN_GOAL = 3.0, 0.6
 WARM_GOAL, COLD_GOAL = 1.0, 5.0
 START = """
@@ -60,10 +62,11 @@ def measure(quick: bool) -> dict[str, Any]:
     waits: dict[str, list[float]] = {}
     paces: list[float] = []
     if COMPILES:
-        with tempfile.TemporaryDirectory() as folder:
-            for name in ("cold", *["warm"] * 3):
-                waits.setdefault(name, []).append(start_seconds(folder))
-                paces += [] if pace is None else [1e6 * pace() for _ in range(5)]
+        for _ in range(1 if quick else STARTS):
+            with tempfile.TemporaryDirectory() as folder:
+                for name in ("cold", "warm"):
+                    waits.setdefault(name, []).append(start_seconds(folder))
+                    paces += [] if pace is None else [1e6 * pace() for _ in range(5)]
     starts = {name: float(np.median(values)) for name, values in waits.items()}
     peer = float(np.median(paces)) if paces else None
     quantiles = {

@@ -149,6 +149,23 @@ def test_a_reset_makes_the_covariances_of_the_readouts_new_and_leaves_the_weight
             assert after[f"{expert}/weights"].tobytes() == before[f"{expert}/weights"].tobytes()
 
 
+@pytest.mark.parametrize("choice", ["reset", "challenger"])
+def test_how_many_models_are_reacted_to_at_a_time_changes_no_bit(
+    choice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, specification = series(), replace(MAKE, drift_reaction=choice)
+    told, states = [], []
+    for together in (1, 2, 100):
+        monkeypatch.setattr("models.bank.TOGETHER", together)
+        bank, slots = make_bank(specification)
+        results = run(bank, slots, stream)
+        told.append({name: value.tobytes() for name, value in results.items()})
+        states.append([state_bytes(bank, slot) for slot in slots])
+        assert (np.count_nonzero(results["reaction"].reshape(len(stream), -1), axis=1) > 1).any()
+    assert told[0] == told[1] == told[2]
+    assert states[0] == states[1] == states[2]
+
+
 def test_a_model_is_quickened_for_so_many_events_and_forgets_sooner_meanwhile() -> None:
     stream = series()
     bank, slots = make_bank(replace(MAKE, drift_reaction="quicken"))
