@@ -46,7 +46,7 @@ from models.kernels.forecaster_work import (
     experts_at,
     flags_at,
 )
-from models.kernels.jit import inner, jit
+from models.kernels.jit import inner, jit_large
 from models.protocols import Array, BoolArray, IntArray
 
 
@@ -203,7 +203,7 @@ def tell(
             figures[STABILITY + j] = f[at.recurrent_figures + j]
 
 
-@jit
+@jit_large
 def events(
     floats: Array,
     ints: IntArray,

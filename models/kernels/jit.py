@@ -70,8 +70,11 @@ SHORTER: Final = compiler is not None and compiler.__version__.startswith("0.68.
 """Whether numba is one whose inside is known: else it compiles in its own way, to the same functions, but longer."""
 
 
-def options(*, inside: bool) -> dict[str, Any]:
-    """Return numba's options; `inside` is for other compiled functions alone, without the shell that Python would call it by."""
+def options(*, inside: bool, large: bool = False) -> dict[str, Any]:
+    """Return numba's options; `inside` is for other compiled functions alone, without the shell that Python would call it by.
+
+    `large` is for what a worker's start waits for.
+    """
     found: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False, "_nrt": False}
     found["no_cfunc_wrapper"] = True  # by which C would call it
     if inside:
@@ -79,9 +82,13 @@ def options(*, inside: bool) -> dict[str, Any]:
     else:
         found["cache"] = FOLDER is not None
     if SHORTER:
-        from models.kernels.linking import LinkedCompiler, SealedCompiler  # noqa: PLC0415  it is built on numba
+        from models.kernels.linking import (  # noqa: PLC0415  it is built on numba
+            LargeCompiler,
+            LinkedCompiler,
+            SealedCompiler,
+        )
 
-        found["pipeline_class"] = LinkedCompiler if inside else SealedCompiler
+        found["pipeline_class"] = LinkedCompiler if inside else LargeCompiler if large else SealedCompiler
     return found
 
 
@@ -91,6 +98,11 @@ def jit(function: Function) -> Function:
     It may write nothing that two of its arguments share.
     """
     return _compiled(function, inside=False)
+
+
+def jit_large(function: Function) -> Function:
+    """Return the same of a large function that a worker's start waits for: optimised less, which its events do not feel."""
+    return _compiled(function, inside=False, large=True)
 
 
 def inner(function: Function) -> Function:
@@ -107,8 +119,8 @@ def lent(kind: Tuple) -> Tuple:
     return kind
 
 
-def _compiled(function: Function, *, inside: bool) -> Function:
+def _compiled(function: Function, *, inside: bool, large: bool = False) -> Function:
     if compiler is None:
         return function
-    compiled: Function = compiler.njit(**options(inside=inside))(function)
+    compiled: Function = compiler.njit(**options(inside=inside, large=large))(function)
     return compiled

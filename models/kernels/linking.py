@@ -85,7 +85,9 @@ class LinkedLibrary(_codegen.JITCodeLibrary):  # type: ignore[misc]  # numba has
 
 
 class SealedLibrary(_codegen.JITCodeLibrary):  # type: ignore[misc]  # as above
-    """The code of a function that Python calls, and of all that is under it: linked once, optimised once."""
+    """The code of a function that Python calls, and of all that is under it: linked once, optimised once, to a level of LLVM's."""
+
+    level: int
 
     def finalize(self) -> None:
         """Link, optimise and compile."""
@@ -107,7 +109,8 @@ class SealedLibrary(_codegen.JITCodeLibrary):  # type: ignore[misc]  # as above
 
     def _optimize_final_module(self) -> None:
         """Bring loops into the form that can be vectorised, function by function; then optimise all."""
-        builder, early = self._codegen._pass_builder(), _codegen.ll.create_new_function_pass_manager()
+        builder = self._codegen._pass_builder(opt=self.level)
+        early = _codegen.ll.create_new_function_pass_manager()
         early.add_sroa_pass()
         early.add_loop_rotate_pass()
         early.add_instruction_combine_pass()
@@ -219,6 +222,8 @@ class PlainPasses(_machinery.PassManager):  # type: ignore[misc]  # as above
 class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
     """Compiles as numba does, but what it would do over and over once."""
 
+    level = 3
+
     def __init__(self, typing: object, *what: object) -> None:
         """Take what to compile, and how."""
         super().__init__(typing, *what)
@@ -228,6 +233,7 @@ class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
         state.typingctx = SealedTyping(typing)
         state.targetctx = PlainTarget(state.targetctx)
         state.library = SealedLibrary(state.targetctx.codegen(), "sealed")
+        state.library.level = self.level
         state.library.enable_object_caching()
 
     def compile_extra(self, func: object) -> object:
@@ -238,6 +244,12 @@ class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
     def define_pipelines(self) -> list[object]:
         """Return the passes."""
         return [PlainPasses(known) for known in super().define_pipelines()]
+
+
+class LargeCompiler(SealedCompiler):
+    """Compiles what is large and waited for: LLVM's first level, which brings as much where few loops are short."""
+
+    level = 1
 
 
 class LinkedCompiler(SealedCompiler):

@@ -165,7 +165,10 @@ def calls_in(patterns: tuple[str, ...]) -> set[tuple[str, int]]:
         for name, tree in trees.items()
         for one in tree.body
         if isinstance(one, ast.FunctionDef)
-        and any(isinstance(mark, ast.Name) and mark.id in ("jit", "inner") for mark in one.decorator_list)
+        and any(
+            isinstance(mark, ast.Name) and mark.id in ("jit", "jit_large", "inner")
+            for mark in one.decorator_list
+        )
     }
     return {
         (name, call.lineno)
