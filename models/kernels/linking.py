@@ -222,7 +222,7 @@ class PlainPasses(_machinery.PassManager):  # type: ignore[misc]  # as above
 class SealedCompiler(_compiler.Compiler):  # type: ignore[misc]  # as above
     """Compiles as numba does, but what it would do over and over once."""
 
-    level = 3
+    level = 3  # LLVM's last, as numba itself takes it
 
     def __init__(self, typing: object, *what: object) -> None:
         """Take what to compile, and how."""
