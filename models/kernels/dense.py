@@ -38,6 +38,7 @@ class Room(NamedTuple):
     of_readout: Array
     owed: Array
     error: Array
+    seen: Array
     credit: SingleOrDouble
     earlier: SingleOrDouble
     before: SingleOrDouble
@@ -55,6 +56,7 @@ def room_for(
         of_readout=aligned((outputs, units + 1)),
         owed=aligned((units,)),
         error=aligned((outputs,)),
+        seen=aligned((block,)),
         credit=aligned((states,), precision),
         earlier=aligned((states,), precision),
         before=aligned((params * units,), precision),
@@ -65,6 +67,7 @@ def room_for(
 def through_steps(
     credit: SingleOrDouble,
     earlier: SingleOrDouble,
+    seen: Array,
     transition: SingleOrDouble,
     sensitivity: Array,
     presynaptic: Array,
@@ -92,9 +95,11 @@ def through_steps(
         add_weighed(credit, transition[begin + step], earlier)
         for u in range(size):
             credit[u] = earlier[u]
+    weights = seen[:count]
     for j in range(first, len(gradient)):
-        seen = presynaptic[begin : begin + count, input_of[j]]
-        add_weighed(seen, through[gate_of[j]], gradient[j])
+        for step in range(count):
+            weights[step] = presynaptic[begin + step, input_of[j]]
+        add_weighed(weights, through[gate_of[j]], gradient[j])
 
 
 @inner
@@ -125,6 +130,7 @@ def onto_influence(
 def carried_back(
     credit: SingleOrDouble,
     earlier: SingleOrDouble,
+    seen: Array,
     transition: SingleOrDouble,
     sensitivity: Array,
     presynaptic: Array,
@@ -154,6 +160,7 @@ def carried_back(
         through_steps(
             credit,
             earlier,
+            seen,
             transition,
             sensitivity,
             presynaptic,
@@ -226,7 +233,7 @@ def events(
     usual, influence_max, error_max = limits
     _, parts, n = state.shape
     n_params, m, n_outputs = params.shape[1], inputs.shape[1], readout.shape[1]
-    work, through, whole_gradient, by_unit, of_readout, owed, error, credit, earlier, before = room
+    work, through, whole_gradient, by_unit, of_readout, owed, error, seen, credit, earlier, before = room
     gradient = whole_gradient[0]
     for e in range(start, stop):
         slot = slots[e]
@@ -288,6 +295,7 @@ def events(
         carried_back(
             credit,
             earlier,
+            seen,
             transition[slot],
             sensitivity[slot],
             presynaptic[slot],

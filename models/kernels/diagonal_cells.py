@@ -263,10 +263,13 @@ def is_finite(values: SingleOrDouble) -> bool:
 @inner
 def begin_anew(state: SingleOrDouble, trace: SingleOrDouble) -> None:
     """Begin a sequence: zeros, with which all of these cells begin."""
-    for part in range(len(state)):
-        state[part] = 0.0
+    parts, n = state.shape
+    for part in range(parts):
+        for i in range(n):
+            state[part, i] = 0.0
         for j in range(trace.shape[1]):
-            trace[part, j] = 0.0
+            for i in range(n):
+                trace[part, j, i] = 0.0
 
 
 @inner

@@ -10,6 +10,9 @@ of numbers costs as much as the arithmetic. numba knows this by `_nrt`, and refu
 What two arguments of a call share in memory, those in tuples too, no function here writes while the call goes on, nor does one hand
 an array back. The compiler is told so, see `linking`, and need not look before each loop whether what is written is what is read. A row
 may stand beside the whole array where what is written lies elsewhere. `tests/models/test_kernels_overlaps.py` follows every call.
+
+Nor does a function here raise, or ask for a place that an array has not, or for one counted from the array's end. Nobody looks for that either,
+but the same test, and machine code where NUMBA_BOUNDSCHECK=1 says so, see `elements`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The compiled functions as plain Python, each of which looks at every call whether its arguments overlap where it writes.
+"""The compiled functions as plain Python, each of which looks at every call whether its arguments overlap where it writes, and at
+every place of an array whether there is one.
 
 To be run as a module of its own, `python -m tests.models.overlaps GROUP`: the kernels have to be imported with nothing to compile them.
 It runs cases of the tests of the compiled twins, which hold them to numpy's results as well, and prints what calls between compiled
@@ -42,11 +43,34 @@ class Span(NamedTuple):
     last: int
 
 
+class PlaceError(AssertionError):
+    """A compiled function asks for a place that an array has not, or counts it from the array's end."""
+
+
+def hold_places(array: np.ndarray[Any, Any], key: Any) -> None:
+    """Raise where a place is counted from an array's end, and where bounds are beyond it; beyond which numpy itself finds a place."""
+    for axis, place in enumerate(key if isinstance(key, tuple) else (key,)):
+        if isinstance(place, slice):
+            length = array.shape[axis]
+            first, last = place.start or 0, length if place.stop is None else place.stop
+            held = place.step is None and 0 <= first <= last <= length
+        else:
+            held = place >= 0
+        if not held:
+            raise PlaceError(f"{key} of {array.shape}")
+
+
 class Watched(np.ndarray):
     """An array that tells of each write, and is not computed with as a whole, by which it would be written untold."""
 
+    def __getitem__(self, key: Any) -> Any:
+        """Read, at places that there are."""
+        hold_places(self, key)
+        return super().__getitem__(key)
+
     def __setitem__(self, key: Any, value: object) -> None:
         """Write, unless it is where two arguments of a call that goes on lie."""
+        hold_places(self, key)
         if SHARED:
             places = key if isinstance(key, tuple) else (key,)
             place = np.ndarray.__getitem__(self, (*places, ...))
@@ -70,6 +94,7 @@ class AskedFor(np.ndarray):
 
     def __getitem__(self, key: Any) -> Any:
         """Take a row or a part, not an element."""
+        hold_places(self, key)
         found = np.ndarray.__getitem__(self, key)
         if not isinstance(found, np.ndarray):
             raise OverlapError("what is asked for beforehand may lie where something else is written")

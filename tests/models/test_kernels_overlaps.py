@@ -1,4 +1,5 @@
-"""Goal: no compiled function is called with arguments that overlap where it writes, which its machine code counts on.
+"""Goal: no compiled function is called with arguments that overlap where it writes, and none asks for a place that an array has
+not, both of which its machine code counts on.
 
 Method: what is told to LLVM, of one function. The kernels as plain Python, in a process of their own, each function of which looks at its arguments and follows its writes;
 every place where one calls another is come by. What looks is shown what it is to refuse.
@@ -10,7 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from models.protocols import Array
 pytest.importorskip("numba", reason="the compiled twins need the extra `fast`")
 
 from models.kernels import jit
-from tests.models.overlaps import GROUPS, OverlapError, calls_in, watching
+from tests.models.overlaps import GROUPS, OverlapError, PlaceError, calls_in, watching
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,11 +106,29 @@ def test_what_is_asked_for_beforehand_is_neither_read_nor_written() -> None:
             watching(function)(*arguments)
 
 
+@pytest.mark.parametrize(
+    "key", [-1, 3, slice(-1, None), slice(None, 4), slice(2, 1), slice(0, 3, 2), (0, 2), (0, slice(1, 3))]
+)
+def test_a_place_that_is_not_there_is_refused(key: Any) -> None:
+    def read(one: Array) -> None:
+        one[key]
+
+    def write(one: Array) -> None:
+        one[key] = 1.0
+
+    def ask(ahead: Array) -> None:
+        ahead[key]
+
+    for function in (read, write, ask):
+        with pytest.raises((PlaceError, IndexError)):
+            watching(function)(np.ones((3, 2)))
+
+
 def test_machine_code_counts_on_it() -> None:
     options = jit.options(inside=False) | {"cache": False}  # of what is kept on disk the text is not
     compiled = jit.compiler.njit(**options)(put)
     compiled(np.ones(1), np.zeros(1), 0)
     (text,) = compiled.inspect_llvm().values()
-    head = next(line for line in text.splitlines() if line.startswith("define") and "%arg.source.4" in line)
+    head = next(line for line in text.splitlines() if line.startswith("define") and "%arg.source.0" in line)
     for name in ("source", "target"):
-        assert re.search(rf"ptr noalias [^,%]*%arg\.{name}\.4", head) is not None, head
+        assert re.search(rf"ptr noalias [^,%]*%arg\.{name}\.0", head) is not None, head
