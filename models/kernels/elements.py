@@ -64,8 +64,7 @@ class PlainArray:
     def _hold_places(self, places: list[Any]) -> list[Any]:
         """Return them: they are within the array."""
         for axis, place in enumerate(places):
-            if is_constant(place) and place.constant < 0:
-                raise errors.UnsupportedError("places are counted from the beginning")
+            refuse_from_end(place)
             self._hold(partial(self._is_beyond, place, axis))
         return places
 
@@ -113,6 +112,12 @@ class PlainArray:
     def _view(self, first: Any, shape: list[Any]) -> Any:
         """Return an array that begins there."""
         return _code.pack_struct(self._builder, [first, _code.pack_array(self._builder, shape)])
+
+
+def refuse_from_end(place: Any) -> None:
+    """Raise where a place is known to be negative."""
+    if is_constant(place) and place.constant < 0:
+        raise errors.UnsupportedError("places are counted from the beginning")
 
 
 def _is_place(kind: Any) -> bool:
@@ -171,6 +176,8 @@ def _slice(context: Any, sig: Any) -> Build | None:
         return None
 
     def bounds(builder: Any, args: Any, loc: object = None) -> Any:  # noqa: ARG001  as above
+        for place in args:
+            refuse_from_end(place)
         ends = [
             context.get_constant(_types.intp, default) if kind == _types.none else value
             for kind, value, default in zip(sig.args, args, (0, -1), strict=True)

@@ -102,6 +102,12 @@ def last_of(numbers: Array) -> float:
 
 
 @jit
+def but_last(numbers: Array) -> int:
+    """Return how many numbers there are before the last, as no compiled function may ask for them."""
+    return len(numbers[:-1])
+
+
+@jit
 def positive(number: float) -> float:
     """Raise, as no compiled function may."""
     if number < 0.0:
@@ -192,8 +198,9 @@ def test_loops_and_quotients_are_those_of_python() -> None:
 
 @pytest.mark.skipif(not SHORTER, reason="of a numba whose inside is known")
 def test_a_place_from_the_end_and_a_failure_are_refused() -> None:
-    with pytest.raises(errors.UnsupportedError, match="from the beginning"):
-        last_of(np.ones(3))
+    for function in (last_of, but_last):
+        with pytest.raises(errors.UnsupportedError, match="from the beginning"):
+            function(np.ones(3))
     with pytest.raises(errors.UnsupportedError, match="raises nothing"):
         positive(1.0)
 
