@@ -53,13 +53,13 @@ class PlainArray:
                 self._builder.call(end, [])
 
     def _address(self, places: list[Any]) -> Any:
-        """Return where an element is, or the first of a row."""
+        """Return where an element is, or the first of a row, which LLVM is told is within the array, or at its end."""
         builder, offset = self._builder, None
         for axis in range(self._kind.ndim):
             offset = offset if offset is None else builder.mul(offset, self.shape[axis])
             if axis < len(places):
                 offset = places[axis] if offset is None else builder.add(offset, places[axis])
-        return builder.gep(self._builder.extract_value(self._value, 0), [offset])
+        return builder.gep(self._builder.extract_value(self._value, 0), [offset], inbounds=True)
 
     def _hold_places(self, places: list[Any]) -> list[Any]:
         """Return them: they are within the array."""

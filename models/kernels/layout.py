@@ -37,12 +37,14 @@ class PlainArrayModel(_models.StructModel):  # type: ignore[misc]  # numba has f
 
 
 class RangeModel(_models.StructModel):  # type: ignore[misc]  # as above
-    """A loop over a range: where its next number is kept, its end and its step."""
+    """A loop over a range: where its number is kept, its end and its step."""
 
     def __init__(self, known: Any, kind: Any) -> None:
         """Name them."""
         number = kind.yield_type
-        super().__init__(known, kind, [("next", _types.CPointer(number)), ("last", number), ("step", number)])
+        super().__init__(
+            known, kind, [("number", _types.CPointer(number)), ("last", number), ("step", number)]
+        )
 
 
 def _loop(known: Any, kind: object) -> Any:
