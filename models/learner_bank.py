@@ -126,8 +126,8 @@ class LearnerBank:
             After either every model is as it was.
         """
         slots = np.asarray(slots, dtype=np.int64)
-        scored = np.ones(len(slots), dtype=np.bool_) if scored is None else scored
         self._check(slots, inputs, targets, scored)
+        scored = np.ones(len(slots), dtype=np.bool_) if scored is None else scored
         n_outputs = self.learner.readout.n_outputs
         given = Consumed(np.zeros((len(slots), n_outputs)), np.zeros(len(slots)))
         if self._kernel is not None:
@@ -181,13 +181,13 @@ class LearnerBank:
         for name, slab in self._slabs.items():
             slab[slot] = fields[name]
 
-    def _check(self, slots: IntArray, inputs: Array, targets: Array, scored: BoolArray) -> None:
+    def _check(self, slots: IntArray, inputs: Array, targets: Array, scored: BoolArray | None) -> None:
         count = len(slots)
         for name, array, shape in (
             ("slots", slots, (count,)),
             ("inputs", inputs, (count, self.learner.cell.n_inputs)),
             ("targets", targets, (count, *targets.shape[1:2])),
-            ("scored", scored, (count,)),
+            ("scored", slots if scored is None else scored, (count,)),
         ):
             if array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, {shape} is needed")
@@ -196,12 +196,13 @@ class LearnerBank:
         self._require(slots)
         if not np.isfinite(inputs).all():
             raise NonFiniteError("inputs: finite numbers are needed; nothing was changed")
-        known = targets if scored.all() else targets[scored]
+        known = targets if scored is None or scored.all() else targets[scored]
         if not self.learner.loss.valid(known).all():
             raise NonFiniteError("targets: not finite, or none that the loss knows; nothing was changed")
 
     def _require(self, slots: IntArray) -> None:
-        if len(slots) and not (slots.min() >= 0 and slots.max() < self._capacity and self._used[slots].all()):
+        # A negative slot is, taken as a number without a sign, beyond all.
+        if len(slots) and not (slots.view(np.uint64).max() < self._capacity and self._used[slots].all()):
             raise ValueError("a slot is not in use; call admit first")
 
     def _grow(self) -> None:

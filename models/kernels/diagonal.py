@@ -24,7 +24,7 @@ from models.kernels.diagonal_cells import (
     read_out,
     through_units,
 )
-from models.kernels.fetching import fetch
+from models.kernels.fetching import AHEAD, fetch
 from models.kernels.jit import inner, jit
 from models.kernels.reductions import folded, norm_of
 from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
@@ -175,7 +175,7 @@ def descent_events(
         slot = slots[e]
         weights, above = params[slot], readout[slot]
         here, traced = state[slot], trace[slot]
-        after = slots[min(e + 1, len(slots) - 1)]
+        after = slots[min(e + AHEAD, len(slots) - 1)]
         ahead, traced_ahead = params[after], trace[after]
         for part in range(parts):
             fetch(state[after, part], far)

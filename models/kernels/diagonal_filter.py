@@ -19,7 +19,7 @@ from models.kernels.diagonal_cells import (
     through_units,
 )
 from models.kernels.diagonal_updates import EKF, OBGD, bounded_steps, is_data, kalman, least_squares, scaled
-from models.kernels.fetching import fetch
+from models.kernels.fetching import AHEAD, fetch
 from models.kernels.jit import inner, jit
 from models.kernels.reductions import folded, norm_of
 from models.protocols import Array, BoolArray, IntArray, SingleOrDouble
@@ -141,7 +141,7 @@ def filter_events(
         slot = slots[e]
         weights, above = params[slot], readout[slot]
         here, traced = state[slot], trace[slot]
-        after = slots[min(e + 1, len(slots) - 1)]
+        after = slots[min(e + AHEAD, len(slots) - 1)]
         for part in range(state.shape[1]):
             fetch(state[after, part], far)
         for o in range(n_outputs):

@@ -15,6 +15,9 @@ from models.kernels.arrays import LINE_BYTES
 from models.kernels.jit import compiler, inner
 from models.protocols import Array, IntArray, SingleOrDouble, State
 
+AHEAD: Final = 2
+"""Events beforehand at which a model of a few KB is asked for: one is soon done, and memory slow where many use it."""
+
 SHARES: Final = 5
 """In which a record is asked for that is not worked on row by row."""
 
