@@ -85,10 +85,10 @@ class LookedAt:
 
     def moved(self) -> Array:
         """Return the parameters with each of those moved up, and then with each moved down, (2 N, q, n)."""
-        n = len(self.chosen)
+        n, width = len(self.chosen), self.width
         moved = np.repeat(self.params.reshape(1, -1), 2 * n, axis=0)
-        moved[np.arange(n), self.chosen] += self.width
-        moved[n + np.arange(n), self.chosen] -= self.width
+        moved[np.arange(n), self.chosen] += width
+        moved[n + np.arange(n), self.chosen] -= width
         return moved.reshape(2 * n, *self.params.shape)
 
 

@@ -201,8 +201,7 @@ class LearnerBank:
             raise NonFiniteError("targets: not finite, or none that the loss knows; nothing was changed")
 
     def _require(self, slots: IntArray) -> None:
-        # A negative slot is, taken as a number without a sign, beyond all.
-        if len(slots) and not (slots.view(np.uint64).max() < self._capacity and self._used[slots].all()):
+        if len(slots) and not (slots.min() >= 0 and slots.max() < self._capacity and self._used[slots].all()):
             raise ValueError("a slot is not in use; call admit first")
 
     def _grow(self) -> None:

@@ -1,7 +1,7 @@
 """Writing a function in LLVM's language, without what falls away as soon as LLVM looks at it.
 
-Each instruction is made and printed in Python, then read by LLVM, and most of the time goes there: a number that has just been put
-into a tuple is taken as it is, and what is known of constants is not asked.
+Each instruction is made and printed in Python, then read by LLVM, and most of the time goes there: so a number that has just been put
+into a tuple is taken as it is.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def moved_by_trace(
 ) -> None:
     """Move (q, n) down credit (n,) times trace (q, n), which is the gradient of a cell of one part; `step`, (n,), is room in its precision.
 
-    `ahead` is the next event's trace, (q, n), to be asked for where models are far.
+    `ahead` is a later event's trace, (q, n), to be asked for where models are far.
     """
     n_params, n = params.shape
     for i in range(n):
@@ -165,7 +165,7 @@ def descent_events(
     """Take events in their order, each a step down the gradient: `Descent` with SGD or Adam.
 
     `rates` and `limits` are those of `models.kernels.descent`; `far` says that the slabs, (capacity, ...), as `OnlineLearner.init_row`
-    names them, are larger than a core's caches, so that it pays to ask for the next event's model beforehand.
+    names them, are larger than a core's caches, so that it pays to ask for a later event's model beforehand.
     """
     usual, influence_max, error_max = limits
     _, parts, n = state.shape

@@ -82,7 +82,7 @@ def elstm_step(
     """Advance an eLSTM, state (1, n) and trace (1, q, n) in place, by inputs (m,); see `models.cells.elstm`.
 
     What the trace is advanced with stands in `passed` and `seen`, (m,), in its own precision, so that no number of it is converted.
-    `ahead` are the next event's parameters, (q, n), to be asked for where models are far.
+    `ahead` are a later event's parameters, (q, n), to be asked for where models are far.
     """
     n, m = state.shape[1], len(x)
     before, hidden = work[0], state[0]
@@ -278,7 +278,7 @@ def through_units(
 ) -> None:
     """Write eq. (2) of `RtrlTrace` for a credit (k, n) and a trace (k, q, n): the gradient, (q, n).
 
-    Its squares are added to `squares`, (n,), unit by unit. `ahead` is the next event's trace, to be asked for where models are far.
+    Its squares are added to `squares`, (n,), unit by unit. `ahead` is a later event's trace, to be asked for where models are far.
     """
     parts, n_params, n = trace.shape
     for j in range(n_params):

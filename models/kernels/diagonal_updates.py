@@ -61,7 +61,7 @@ def gains(covariance: Array, slope: Array, first: int, gain: Array) -> None:
 
 @inner
 def narrowed(covariance: Array, first: int, root: Array, ahead: Array, far: bool) -> None:
-    """Take a vector's product with itself from P, eq. (3) of `Ekf`; `ahead` is the next event's P, to be asked for where models are far."""
+    """Take a vector's product with itself from P, eq. (3) of `Ekf`; `ahead` is a later event's P, to be asked for where models are far."""
     groups, size = covariance.shape[:2]
     for g in range(groups):
         at = first + g * size
@@ -127,7 +127,7 @@ def kalman(
 ) -> None:
     """Write what eq. (1) to (4) of `Ekf` add, (N,); P of a model in place, in two blocks, of which the second may be empty.
 
-    The next event's P, `ahead`, is asked for where models are far.
+    A later event's P, `ahead`, is asked for where models are far.
     """
     first = of_cell.shape[0] * of_cell.shape[1]
     for a in range(len(update)):

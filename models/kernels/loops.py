@@ -34,7 +34,7 @@ def _range(context: Any, sig: Any) -> Build | None:
 def _begin(context: object, sig: Any) -> Build | None:  # noqa: ARG001  as above
     """Return how to begin a loop over a range: with room for its number, as it is before the first.
 
-    With room for the next one LLVM would carry two numbers through the loop, of which the second costs a short loop a third.
+    With room for the next one LLVM would carry two numbers through the loop, which a short loop feels.
     """
     if sig.args[0] != _types.range_state64_type:
         return None

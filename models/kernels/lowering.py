@@ -58,17 +58,30 @@ class PlainLower(_lowering.Lower):  # type: ignore[misc]  # numba has few types
         self.call_helper = self.call_conv.init_call_helper(self.builder)
 
     def lower_block(self, block: Any) -> None:
-        """Build a block; numba makes ready to say of each step where it stands, should it fail."""
-        for inst in block.body:
-            self.loc = inst.loc
-            self.lower_inst(inst)
+        """Build a block; numba makes ready to say where it stands before each step, and here it is said of one that fails."""
+        try:
+            for inst in block.body:
+                self.loc = inst.loc
+                self.lower_inst(inst)
+        except Exception as failure:
+            failure.add_note(f"at {self.loc}")
+            raise
+
+    def lower_inst(self, inst: Any) -> None:
+        """Build a step; a place that is a constant is as any other where an array is written."""
+        if isinstance(inst, _ir.StaticSetItem) and is_plain(self.typeof(inst.target.name)):
+            self.lower_setitem(inst.target, inst.index_var, inst.value, self.fndesc.calltypes[inst])
+        else:
+            super().lower_inst(inst)
 
     def lower_expr(self, resty: Any, expr: Any) -> Any:
-        """Build an expression; the elements of an array, taken apart as a tuple would be, are not iterated over."""
+        """Build an expression; of an array a place that is a constant is as any other, and elements are taken apart one by one."""
+        if expr.op == "static_getitem" and is_plain(self.typeof(expr.value.name)):
+            signature = self.fndesc.calltypes[expr]
+            return self.lower_getitem(resty, expr, expr.value, expr.index_var, signature)
         if expr.op == "exhaust_iter" and is_plain(self.typeof(expr.value.name)):
-            array = PlainArray(
-                self.context, self.builder, self.typeof(expr.value.name), self.loadvar(expr.value.name)
-            )
+            kind, value = self.typeof(expr.value.name), self.loadvar(expr.value.name)
+            array = PlainArray(self.context, self.builder, kind, value)
             places = [self.context.get_constant(_types.intp, place) for place in range(expr.count)]
             elements = [array.element([place]) for place in places]
             return self.context.make_tuple(self.builder, resty, elements)
@@ -131,8 +144,6 @@ class PlainTarget(_cpu.CPUContext):  # type: ignore[misc]  # as above
         found = own(self, sig) if own else None
         if found is not None:
             return found
-        if fn in _NOT_OF_ARRAYS and is_plain(sig.args[0]):
-            raise NotImplementedError(fn)  # as numba says that there is none; its callers wait for it
         if isinstance(fn, _types.Dispatcher):
             own = self._call(fn, sig)
             if own is not None:
@@ -172,8 +183,8 @@ class PlainTarget(_cpu.CPUContext):  # type: ignore[misc]  # as above
             how = self.call_conv
             room = _code.alloca_once(builder, how.get_return_type(known.restype).pointee)
             packed = how._get_arg_packer(known.argtypes).as_arguments(builder, args)
-            excuse = how._get_excinfo_argument(builder.function)
-            builder.call(self.declare_function(builder.module, known), [room, excuse, *packed])
+            excinfo = how._get_excinfo_argument(builder.function)
+            builder.call(self.declare_function(builder.module, known), [room, excinfo, *packed])
             self.add_linking_libs([compiled.library])
             return self.get_returned_value(builder, known.restype, builder.load(room))
 
@@ -181,5 +192,4 @@ class PlainTarget(_cpu.CPUContext):  # type: ignore[misc]  # as above
 
 
 _OWN: Final = OF_ARRAYS | OF_NUMBERS
-_NOT_OF_ARRAYS: Final = frozenset({"__array__", "static_getitem", "static_setitem"})
-"""What numba asks of arrays in vain, and then looks whether it has been registered meanwhile: a way around, and places that are constants."""
+"""What is built otherwise than numba does."""

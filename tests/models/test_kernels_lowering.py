@@ -199,8 +199,9 @@ def test_loops_and_quotients_are_those_of_python() -> None:
 @pytest.mark.skipif(not SHORTER, reason="of a numba whose inside is known")
 def test_a_place_from_the_end_and_a_failure_are_refused() -> None:
     for function in (last_of, but_last):
-        with pytest.raises(errors.UnsupportedError, match="from the beginning"):
+        with pytest.raises(errors.UnsupportedError, match="from the beginning") as failure:
             function(np.ones(3))
+        assert any(Path(__file__).name in note for note in failure.value.__notes__), "says where"
     with pytest.raises(errors.UnsupportedError, match="raises nothing"):
         positive(1.0)
 
